@@ -1,0 +1,2 @@
+//! The `mesos` command.
+fn main() {}

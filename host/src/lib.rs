@@ -1,0 +1,1 @@
+//! Master, agent, allocator, framework runner and launcher of mesos, as a library.

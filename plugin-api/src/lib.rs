@@ -1,0 +1,1 @@
+//! The words, traits and stable ABI that mesos plugins are written against.

@@ -1,0 +1,1 @@
+//! Starts clusters and programs for tests.
