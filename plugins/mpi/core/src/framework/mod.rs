@@ -362,8 +362,12 @@ impl JobFramework {
             return;
         }
         self.nodes[node].over = true;
-        if let Some(verdict) = self.verdict_of_task(node, state, &status) {
-            self.fail(now, verdict, calls);
+        // The executor has told of a rank that failed, after which the others go on.
+        let tolerated = state == TaskState::TaskFailed && self.job.keep_on_bad_exit() && status.reason() == Reason::None;
+        match self.verdict_of_task(node, state, &status) {
+            Some(verdict) if tolerated => self.outcome.fail(verdict),
+            Some(verdict) => self.fail(now, verdict, calls),
+            None => {}
         }
     }
 
