@@ -1,0 +1,5 @@
+//! The master.
+
+pub mod shell;
+
+pub use shell::BlobStore;
