@@ -9,6 +9,8 @@
 mod blobs;
 mod links;
 mod server;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::net::SocketAddr;
