@@ -212,6 +212,7 @@ impl Master {
         if self.next_ping.is_none_or(|at| at > now) {
             return;
         }
+        self.lose_silent_agents(now, effects);
         self.next_ping = (!self.agents.is_empty()).then(|| now + self.config.ping_interval);
         for link in self.agents.values().filter_map(|agent| agent.link) {
             effects.push(Effect::ToAgent { link, event: agent_event::Event::Ping(Ping {}) });
@@ -230,7 +231,7 @@ impl Master {
         self.carry_out_allocation(now, effects);
     }
 
-    pub(super) fn lose_silent_agents(&mut self, now: Time, effects: &mut Vec<Effect>) {
+    fn lose_silent_agents(&mut self, now: Time, effects: &mut Vec<Effect>) {
         let silent = |agent: &Agent| agent.lost_at.is_some_and(|at| at <= now);
         let lost: Vec<AgentId> =
             self.agents.iter().filter(|(_, agent)| silent(agent)).map(|(id, _)| id.clone()).collect();

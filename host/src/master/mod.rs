@@ -199,6 +199,8 @@ pub struct Master {
     agents: BTreeMap<AgentId, Agent>,
     frameworks: BTreeMap<FrameworkId, Framework>,
     offers: BTreeMap<OfferId, OpenOffer>,
+    /// All offers that were made, the next to expire first; answered ones are skipped when their turn comes.
+    offers_by_age: VecDeque<(Time, OfferId)>,
     requests: BTreeMap<u64, PendingRequest>,
     persisting: BTreeMap<u64, PendingState>,
     ended_tasks: VecDeque<EndedTask>,
@@ -238,6 +240,7 @@ impl Master {
             agents: BTreeMap::new(),
             frameworks: BTreeMap::new(),
             offers: BTreeMap::new(),
+            offers_by_age: VecDeque::new(),
             requests: BTreeMap::new(),
             persisting: BTreeMap::new(),
             ended_tasks: VecDeque::new(),
@@ -279,17 +282,14 @@ impl Master {
 
     /// When [`Event::DeadlinePassed`] is due at the latest.
     pub fn deadline(&self) -> Option<Time> {
-        let offers = self.offers.values().map(|offer| offer.expires);
+        let offers = self.offers_by_age.front().map(|(expires, _)| *expires);
         let frameworks = self.frameworks.values().filter_map(|framework| framework.deadline);
-        let agents = self.agents.values().filter_map(|agent| agent.lost_at);
-        let own = offers.chain(frameworks).chain(agents).chain(self.next_ping).min();
-        own.into_iter().chain(self.allocator.deadline()).min()
+        frameworks.chain(offers).chain(self.next_ping).chain(self.allocator.deadline()).min()
     }
 
     fn pass_deadlines(&mut self, now: Time, effects: &mut Vec<Effect>) {
         self.expire_offers(now, effects);
         self.expire_frameworks(now, effects);
-        self.lose_silent_agents(now, effects);
         self.ping_agents(now, effects);
     }
 

@@ -92,6 +92,7 @@ impl Master {
             available_until,
             expires: now + self.config.offer_timeout,
         };
+        self.offers_by_age.push_back((open.expires, id.clone()));
         self.offers.insert(id.clone(), open);
         Offer {
             id,
@@ -115,10 +116,11 @@ impl Master {
     }
 
     pub(super) fn expire_offers(&mut self, now: Time, effects: &mut Vec<Effect>) {
-        let due: Vec<OfferId> =
-            self.offers.iter().filter(|(_, offer)| offer.expires <= now).map(|(id, _)| id.clone()).collect();
-        for id in due {
-            self.rescind(now, &id, Some(HOARDER_FILTER), effects);
+        let settled = |expires: &Time, open: bool| *expires <= now || !open;
+        while let Some((_, id)) = self.offers_by_age.pop_front_if(|(at, id)| settled(at, self.offers.contains_key(id))) {
+            if self.offers.contains_key(&id) {
+                self.rescind(now, &id, Some(HOARDER_FILTER), effects);
+            }
         }
         self.carry_out_allocation(now, effects);
     }
