@@ -1,1 +1,3 @@
 //! Master, agent, allocator, framework runner and launcher of mesos, as a library.
+
+pub mod allocator;
