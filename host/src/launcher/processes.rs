@@ -182,3 +182,53 @@ fn stat(pid: i32) -> Option<Stat> {
     stat.len = file.read(&mut stat.text).ok()?;
     Some(stat)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command, Stdio};
+
+    use super::*;
+
+    fn shell(script: &str) -> Child {
+        Command::new("/bin/sh").args(["-c", script]).stdin(Stdio::piped()).spawn().expect("a shell")
+    }
+
+    fn end(mut child: Child) {
+        kill_trees(&[child.id() as i32]);
+        child.wait().expect("our own child");
+    }
+
+    #[test]
+    fn both_ways_to_find_children_agree() {
+        let child = shell("sleep 1000 & read line");
+        let pid = child.id() as i32;
+        let found = (0..2000).find_map(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+            tree(&[pid]).into_iter().find(|&found| found != pid)
+        });
+        let grandchild = found.expect("the shell starts its child");
+        let all = parents().expect("/proc");
+        assert_eq!(all[&pid], [grandchild]);
+        // As on a kernel that has no lists of children, where launched ones are told apart by their number.
+        let own = OrphanList { file: None, text: Vec::new() }.read(|_| false).expect("/proc");
+        assert!(own.contains(&pid) && !own.contains(&grandchild));
+        let own = OrphanList { file: None, text: Vec::new() }.read(|launched| launched == pid).expect("/proc");
+        assert!(!own.contains(&pid));
+        end(child);
+        assert!(stat(grandchild).is_none_or(|stat| stat.fields().next() == Some("Z")));
+    }
+
+    #[test]
+    fn marks_are_read_from_the_environment_and_the_session() {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "read line"]).stdin(Stdio::piped()).env(CONTAINER_VARIABLE, "exec/child");
+        let child = command.spawn().expect("a shell");
+        let session = nix::unistd::getsid(None).expect("a session").as_raw();
+        let expected = Marks { session, container: Some("exec/child".into()), keep: false };
+        // The environment is there a moment after the exec.
+        let seen = (0..2000).find_map(|_| marks(child.id() as i32).filter(|marks| marks.container.is_some()));
+        assert_eq!(seen, Some(expected));
+        assert!(start_time(child.id() as i32) >= start_time(std::process::id() as i32));
+        end(child);
+    }
+}

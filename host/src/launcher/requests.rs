@@ -206,6 +206,9 @@ impl Server {
     }
 
     fn on_list(&mut self, id: u64, role: Role) {
+        if matches!(role, Role::Executor(_)) && self.channels[&id].is_slow() {
+            return self.lose(id, "asked for lists and doesn't read them");
+        }
         let seen: Vec<(proto::Listed, Option<OwnedFd>)> = self
             .containers
             .by_key
@@ -234,6 +237,8 @@ impl Server {
     fn say_listing(&mut self, id: u64, part: ListingPart, last: bool) {
         if let Some(channel) = self.channels.get_mut(&id) {
             channel.push(Wire::Listing(proto::Listing { containers: part.containers, last }), part.fds);
+            // At once, so that the descriptors of a long list don't wait here; who is gone is noticed by the next look.
+            let _ = channel.flush();
         }
     }
 
