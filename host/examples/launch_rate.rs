@@ -47,9 +47,24 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let memory: Vec<&str> =
         status.lines().filter(|line| line.starts_with("Rss") || line.starts_with("VmHWM")).collect();
-    println!("{tasks} tasks, window {window}: {:.0}/s; launcher {}", tasks as f64 / seconds, memory.join(", "));
+    let (launcher_ms, client_ms) = (cpu_ms(pid.parse()?)? / tasks as f64, cpu_ms(std::process::id())? / tasks as f64);
+    println!(
+        "{tasks} tasks, window {window}: {:.0}/s; CPU a task: launcher {launcher_ms:.3} ms, client {client_ms:.3} ms",
+        tasks as f64 / seconds
+    );
+    println!("launcher: {}", memory.join(", "));
     launcher.send([Request::Shutdown])?;
     while launcher.next(Duration::from_secs(10)).is_ok() {}
     std::fs::remove_dir_all(dir)?;
     Ok(())
+}
+
+/// CPU time of all threads of a process.
+fn cpu_ms(pid: u32) -> std::io::Result<f64> {
+    let mut nanos = 0.0;
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        let stat = std::fs::read_to_string(thread?.path().join("schedstat"))?;
+        nanos += stat.split(' ').next().and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
+    }
+    Ok(nanos / 1e6)
 }

@@ -81,6 +81,12 @@ pub(super) fn start_time(pid: i32) -> Option<u64> {
     stat(pid)?.fields().nth(19)?.parse().ok()
 }
 
+/// Clock ticks since boot, as the kernel counts the start of processes: a hundred a second.
+pub(super) fn boot_ticks() -> u64 {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).expect("a clock that every kernel has");
+    now.tv_sec() as u64 * 100 + now.tv_nsec() as u64 / 10_000_000
+}
+
 /// Signals roots and all that descends from them, once each.
 pub(super) fn signal_trees(roots: &[i32], signal: i32) {
     tree(roots).into_iter().for_each(|pid| send(pid, signal));

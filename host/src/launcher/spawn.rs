@@ -2,8 +2,10 @@
 
 use std::ffi::{c_long, c_void};
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::AtomicI32;
+
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 
 use super::plan::{FIRST_EXTRA_FD, Plan};
 use super::proto::Step;
@@ -47,7 +49,12 @@ pub(super) fn spawn(plan: &mut Plan, stack: &ChildStack, pid: &AtomicI32) -> Res
     // SAFETY: the kernel has just made this descriptor for us.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
     match steps.refusal {
-        Some(refusal) => Err(refusal),
+        Some(refusal) => {
+            // It lets go of us a little before its files and folder: whoever hears of the failure finds nothing left. The
+            // main thread reaps it, and may have done so already.
+            let _ = waitid(Id::PIDFd(pidfd.as_fd()), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
+            Err(refusal)
+        }
         None => Ok(Child { pid: child as i32, pidfd }),
     }
 }

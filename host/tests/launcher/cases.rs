@@ -37,6 +37,7 @@ cases![
     limits_umask_and_descriptors,
     runs_as_the_user_and_cannot_read_what_the_user_cannot,
     thousands_of_short_tasks_and_none_is_lost,
+    the_start_time_is_the_kernels,
     the_pidfd_tells_the_end,
     usage_is_told,
     a_signal_for_the_main_process_or_for_all,
@@ -260,14 +261,24 @@ fn thousands_of_short_tasks_and_none_is_lost() {
     assert_eq!(env.agent.unseen(), 0, "each is told of once");
 }
 
+fn the_start_time_is_the_kernels() {
+    let mut env = TestEnv::new();
+    for i in 0..100 {
+        env.agent.launch(env.script(&format!("task{i}"), "exec sleep 1000"));
+    }
+    for i in 0..100 {
+        let launched = env.agent.launched(&format!("task{i}"));
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", launched.pid)).expect("a process");
+        assert_eq!(stat.split_whitespace().nth(21), Some(launched.start_time.to_string().as_str()));
+    }
+}
+
 fn the_pidfd_tells_the_end() {
     use std::os::fd::AsFd;
     let mut env = TestEnv::new();
     env.agent.launch(env.script("task", "exec sleep 1000"));
     let launched = env.agent.launched("task");
     let pidfd = launched.pidfd.expect("a pidfd");
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", launched.pid)).expect("a process");
-    assert_eq!(stat.split_whitespace().nth(21), Some(launched.start_time.to_string().as_str()));
     let ready = |timeout: u16| {
         let mut fds = [nix::poll::PollFd::new(pidfd.as_fd(), nix::poll::PollFlags::POLLIN)];
         nix::poll::poll(&mut fds, timeout).expect("poll")
