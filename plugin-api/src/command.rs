@@ -1,0 +1,51 @@
+//! The command half: what runs in the CLI's process when a person types one of the plugin's words.
+
+use std::path::Path;
+use std::str::FromStr;
+
+use crate::v1::Uri;
+pub use crate::v1::command::{Cluster, Invocation, RunFramework, RunFrameworkResult};
+
+/// What the host does for a command. Every error is a line for people.
+pub trait CommandHost {
+    /// Runs the plugin's framework half, shows its output, passes signals and standard input on to it, and returns when it has
+    /// finished; with `detach` it returns at once.
+    fn run_framework(&self, run: RunFramework) -> Result<RunFrameworkResult, String>;
+
+    /// Sends bytes to a running framework of that name and hands each piece of the answer to `piece`, until the last one.
+    fn request(&self, framework: &str, data: Vec<u8>, piece: &mut dyn FnMut(&[u8])) -> Result<(), String>;
+
+    /// Uploads a file of this machine; the URI is good on every agent.
+    fn upload(&self, path: &Path) -> Result<Uri, String>;
+
+    /// What the cluster has.
+    fn cluster(&self) -> Result<Cluster, String>;
+}
+
+impl Invocation {
+    /// The one value of an argument, if it was given or has a default.
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.values(name).last().map(String::as_str)
+    }
+
+    /// All values of an argument that may be repeated.
+    pub fn values(&self, name: &str) -> &[String] {
+        self.arguments.iter().find(|argument| argument.name == name).map_or(&[], |argument| &argument.values)
+    }
+
+    /// Whether a flag was given.
+    pub fn flag(&self, name: &str) -> bool {
+        !self.values(name).is_empty()
+    }
+
+    /// An argument as a number, a duration … if it was given.
+    ///
+    /// # Errors
+    /// A line that names the argument, the value and what was wanted.
+    pub fn parse<T: FromStr>(&self, name: &str, wanted: &str) -> Result<Option<T>, String> {
+        match self.value(name) {
+            None => Ok(None),
+            Some(text) => text.parse().map(Some).map_err(|_| format!("--{name} {text:?} is not {wanted}")),
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! A master without a cluster, for the tests of framework halves.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::framework::{Event, Started};
+use crate::v1::framework::{Connected, call::Call};
+use crate::v1::scheduler::{Accept, GangStatus, Offers, StateEntry, StateStored, Update};
+use crate::v1::{
+    AgentId, Attribute, FrameworkId, FrameworkInfo, GangRequest, Offer, OfferId, OfferPart, PluginRef, Reason,
+    Resources, Source, TaskId, TaskInfo, TaskState, TaskStatus,
+};
+use crate::{Calls, Framework, Time};
+
+/// Plays master and agents to one framework half: offers what its agents have, launches what is accepted, and lets the test say
+/// how tasks go on. Nothing runs; time stands still until [`advance_to`](Self::advance_to).
+///
+/// Every call is kept in [`calls`](Self::calls); a call that a real master would refuse (an offer that isn't open, more than
+/// was offered, a task id twice) is an assertion.
+pub struct FakeMaster {
+    framework: Box<dyn Framework>,
+    now: Time,
+    agents: BTreeMap<AgentId, (String, Resources)>,
+    offers: BTreeMap<OfferId, Offer>,
+    tasks: BTreeMap<TaskId, (TaskInfo, TaskState)>,
+    gangs: VecDeque<GangRequest>,
+    timers: BTreeMap<u64, Time>,
+    state: BTreeMap<String, Vec<u8>>,
+    suppressed: bool,
+    next_offer: u64,
+    /// All calls of the framework, in order.
+    pub calls: Vec<Call>,
+    /// Exit code and message, once the framework has called finish.
+    pub finished: Option<(i32, Option<String>)>,
+}
+
+impl FakeMaster {
+    /// Starts the framework half and connects it.
+    pub fn new(framework: Box<dyn Framework>) -> Self {
+        Self::with_state(framework, BTreeMap::new())
+    }
+
+    /// Starts the framework half with state that an earlier one stored.
+    pub fn with_state(framework: Box<dyn Framework>, state: BTreeMap<String, Vec<u8>>) -> Self {
+        let mut master = Self {
+            framework,
+            now: Time(1_000_000_000),
+            agents: BTreeMap::new(),
+            offers: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            gangs: VecDeque::new(),
+            timers: BTreeMap::new(),
+            state,
+            suppressed: false,
+            next_offer: 1,
+            calls: Vec::new(),
+            finished: None,
+        };
+        let info = FrameworkInfo {
+            name: "test".into(),
+            user: "test".into(),
+            role: "default".into(),
+            id: Some(FrameworkId::from("F1")),
+            ..FrameworkInfo::default()
+        };
+        let plugin = PluginRef { name: "test".into(), version: "0.1.0".into(), sha256: "0".repeat(64), size: 1 };
+        let state: Vec<StateEntry> =
+            master.state.iter().map(|(key, value)| StateEntry { key: key.clone(), value: value.clone() }).collect();
+        let recovered = Some(!state.is_empty());
+        master.send(Event::Started(Started { framework: info, state, recovered, plugin: Some(plugin) }));
+        master.send(Event::Connected(Connected {}));
+        master
+    }
+
+    /// Adds an agent; its resources are offered by the next [`offer`](Self::offer).
+    pub fn add_agent(&mut self, id: &str, resources: &str) {
+        let resources = resources.parse().expect("the test gives proper resources");
+        self.agents.insert(AgentId::from(id), (format!("host-{id}"), resources));
+    }
+
+    /// The time that the framework is told.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// Moves time on and fires the timers that fall due, in order.
+    pub fn advance_to(&mut self, now: Time) {
+        while let Some((&id, &at)) =
+            self.timers.iter().min_by_key(|(id, at)| (**at, **id)).filter(|(_, at)| **at <= now)
+        {
+            self.timers.remove(&id);
+            self.now = self.now.max(at);
+            self.send(Event::Timer(crate::v1::framework::Timer { id }));
+        }
+        self.now = self.now.max(now);
+    }
+
+    /// Offers everything that is free, one offer an agent, unless the framework suppressed offers; then tries the gangs.
+    pub fn offer(&mut self) {
+        if !self.suppressed {
+            let parts: Vec<OfferPart> = self.agents.keys().map(|id| self.part(id, self.free(id), None)).collect();
+            let mut offers = Vec::new();
+            for part in parts.into_iter().filter(|part| !part.resources.is_empty()) {
+                offers.push(self.open_offer(vec![part], None));
+            }
+            if !offers.is_empty() {
+                self.send(Event::Offers(Offers { offers }));
+            }
+        }
+        self.offer_gangs();
+    }
+
+    /// Takes back an open offer.
+    pub fn rescind(&mut self, offer: &OfferId) {
+        assert!(self.offers.remove(offer).is_some(), "offer {offer} is open");
+        self.send(Event::Rescind(crate::v1::scheduler::Rescind { offer_id: offer.clone() }));
+    }
+
+    /// Open offers.
+    pub fn open_offers(&self) -> impl Iterator<Item = &Offer> {
+        self.offers.values()
+    }
+
+    /// Tasks that were launched and haven't ended.
+    pub fn live_tasks(&self) -> Vec<&TaskInfo> {
+        self.tasks.values().filter(|(_, state)| !state.is_terminal()).map(|(task, _)| task).collect()
+    }
+
+    /// What the framework stored.
+    pub fn state(&self) -> &BTreeMap<String, Vec<u8>> {
+        &self.state
+    }
+
+    /// Reports a task's new state as its agent would.
+    pub fn update(&mut self, task: &TaskId, state: TaskState) {
+        self.update_with(TaskStatus::new(task.clone(), state));
+    }
+
+    /// Reports a task's new state with its details.
+    pub fn update_with(&mut self, mut status: TaskStatus) {
+        let (task, state) = self.tasks.get_mut(&status.task_id).expect("the test updates a task that was launched");
+        assert!(!state.is_terminal(), "task {} has ended before", status.task_id);
+        *state = status.state();
+        status.agent_id = Some(task.agent_id.clone());
+        status.executor_id = task.executor.as_ref().map(|executor| executor.id.clone());
+        status.timestamp_ns = Some(self.now.as_nanos());
+        self.send(Event::Update(Update { status }));
+    }
+
+    /// Loses an agent: its offers are rescinded, its tasks lost.
+    pub fn lose_agent(&mut self, id: &AgentId) {
+        self.agents.remove(id);
+        let gone = |offer: &&Offer| offer.parts.iter().any(|part| part.agent_id == *id);
+        let offers: Vec<OfferId> = self.offers.values().filter(gone).map(|offer| offer.id.clone()).collect();
+        offers.iter().for_each(|offer| self.rescind(offer));
+        let on_it: Vec<TaskId> =
+            self.live_tasks().iter().filter(|task| task.agent_id == *id).map(|task| task.id.clone()).collect();
+        for task in on_it {
+            let status = TaskStatus::new(task, TaskState::TaskLost);
+            self.update_with(status.because(Source::Master, Reason::AgentRemoved, "agent lost"));
+        }
+        let failure = crate::v1::scheduler::Failure { agent_id: id.clone(), ..Default::default() };
+        self.send(Event::Failure(failure));
+    }
+
+    /// Gives the framework any event, and carries out its calls.
+    pub fn send(&mut self, event: Event) {
+        let mut calls = Calls::default();
+        self.framework.on_event(self.now, event, &mut calls);
+        for call in calls.take() {
+            self.calls.push(call.clone());
+            self.carry_out(call);
+        }
+    }
+
+    fn carry_out(&mut self, call: Call) {
+        match call {
+            Call::Accept(accept) => self.accept(accept),
+            Call::Decline(decline) => {
+                for id in decline.offer_ids {
+                    assert!(self.offers.remove(&id).is_some(), "declined offer {id} is open");
+                }
+            }
+            Call::Suppress(_) => self.suppressed = true,
+            Call::Revive(_) => self.suppressed = false,
+            Call::RequestGang(gang) => self.gangs.push_back(gang.request),
+            Call::CancelGang(cancel) => self.gangs.retain(|gang| gang.id != cancel.id),
+            Call::SetTimer(timer) => {
+                self.timers.insert(timer.id, Time(timer.at_ns));
+            }
+            Call::CancelTimer(timer) => {
+                self.timers.remove(&timer.id);
+            }
+            Call::PutState(put) => {
+                match put.value {
+                    Some(value) => self.state.insert(put.key, value),
+                    None => self.state.remove(&put.key),
+                };
+                self.send(Event::StateStored(StateStored { seq: put.seq.unwrap_or(0), error: None }));
+            }
+            Call::Finish(finish) => self.finished = Some((finish.exit_code, finish.message)),
+            // Seen in `calls`; the test answers them.
+            Call::Kill(_) | Call::ShutdownExecutor(_) | Call::Reconcile(_) | Call::Message(_) | Call::Reply(_) => {}
+            Call::Output(_) | Call::Follow(_) | Call::Progress(_) | Call::PauseStdin(_) => {}
+        }
+    }
+
+    fn accept(&mut self, accept: Accept) {
+        let mut offered: BTreeMap<AgentId, Resources> = BTreeMap::new();
+        for id in &accept.offer_ids {
+            let offer = self.offers.remove(id).unwrap_or_else(|| panic!("accepted offer {id} is open"));
+            for part in offer.parts {
+                *offered.entry(part.agent_id).or_default() += &part.resources;
+            }
+        }
+        let mut executors = BTreeSet::new();
+        for task in accept.tasks {
+            let left =
+                offered.get_mut(&task.agent_id).unwrap_or_else(|| panic!("task {} is on an offered agent", task.id));
+            let mut needed = task.resources.clone();
+            if let Some(executor) = task.executor.as_ref().filter(|executor| !self.runs(&task.agent_id, &executor.id)) {
+                if executors.insert((task.agent_id.clone(), executor.id.clone())) {
+                    needed += &executor.resources;
+                }
+            }
+            *left = left.checked_sub(&needed).unwrap_or_else(|shortage| panic!("task {}: {shortage}", task.id));
+            let before = self.tasks.insert(task.id.clone(), (task.clone(), TaskState::TaskStaging));
+            assert!(before.is_none(), "task id {} is new", task.id);
+        }
+    }
+
+    fn runs(&self, agent: &AgentId, executor: &crate::v1::ExecutorId) -> bool {
+        let same =
+            |task: &&TaskInfo| task.agent_id == *agent && task.executor.as_ref().is_some_and(|e| e.id == *executor);
+        self.live_tasks().iter().any(|task| same(task))
+    }
+
+    fn free(&self, agent: &AgentId) -> Resources {
+        let mut free = self.agents[agent].1.clone();
+        let mut executors = BTreeSet::new();
+        for task in self.live_tasks().into_iter().filter(|task| task.agent_id == *agent) {
+            free = free.checked_sub(&task.resources).expect("accept has checked it");
+            if let Some(executor) = task.executor.as_ref().filter(|executor| executors.insert(executor.id.clone())) {
+                free = free.checked_sub(&executor.resources).expect("accept has checked it");
+            }
+        }
+        for part in self.offers.values().flat_map(|offer| &offer.parts).filter(|part| part.agent_id == *agent) {
+            free = free.checked_sub(&part.resources).expect("only free resources are offered");
+        }
+        free
+    }
+
+    fn part(&self, agent: &AgentId, resources: Resources, slots: Option<u32>) -> OfferPart {
+        OfferPart {
+            agent_id: agent.clone(),
+            hostname: self.agents[agent].0.clone(),
+            address: "127.0.0.1".into(),
+            resources,
+            attributes: vec![Attribute::text("rack", "r1")],
+            slots,
+        }
+    }
+
+    fn open_offer(&mut self, parts: Vec<OfferPart>, gang_id: Option<String>) -> Offer {
+        let id = OfferId::new(format!("O{}", self.next_offer));
+        self.next_offer += 1;
+        let offer =
+            Offer { id: id.clone(), framework_id: FrameworkId::from("F1"), parts, gang_id, available_until_ns: None };
+        self.offers.insert(id, offer.clone());
+        offer
+    }
+
+    /// Fills agents one after the other; a gang that doesn't fit is told how far it came.
+    fn offer_gangs(&mut self) {
+        for gang in std::mem::take(&mut self.gangs) {
+            let mut missing = gang.slots;
+            let mut parts = Vec::new();
+            let per_agent = gang.per_agent.clone().unwrap_or_default();
+            for id in self.agents.keys() {
+                let Ok(free) = self.free(id).checked_sub(&per_agent) else { continue };
+                let slots = free.times(&gang.per_slot).min(missing).min(gang.max_slots_per_agent.unwrap_or(u32::MAX));
+                if slots > 0 {
+                    parts.push(self.part(id, gang.per_slot.scalars_times(slots) + &per_agent, Some(slots)));
+                    missing -= slots;
+                }
+            }
+            if missing == 0 {
+                let offer = self.open_offer(parts, Some(gang.id));
+                self.send(Event::Offers(Offers { offers: vec![offer] }));
+            } else {
+                let (slots_held, slots_asked) = (Some(gang.slots - missing), Some(gang.slots));
+                let waiting_for = Some(format!("{missing} more slots"));
+                self.send(Event::GangStatus(GangStatus {
+                    id: gang.id.clone(),
+                    slots_held,
+                    slots_asked,
+                    waiting_for,
+                    refused: None,
+                }));
+                self.gangs.push_back(gang);
+            }
+        }
+    }
+}

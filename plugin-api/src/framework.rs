@@ -1,0 +1,164 @@
+//! The framework half: a scheduler as a pure state machine.
+
+use std::time::Duration;
+
+use crate::Time;
+pub use crate::v1::framework::event::Event;
+use crate::v1::framework::{CancelTimer, Finish, PauseStdin, SetTimer, call::Call};
+pub use crate::v1::framework::{Follow, FollowFile, Output, Progress, Started};
+use crate::v1::scheduler::{
+    Accept, CancelGang, Decline, Kill, Message, PutState, Reconcile, Reply, RequestGang, Revive, ShutdownExecutor,
+    Suppress,
+};
+use crate::v1::{AgentId, ExecutorId, Filters, GangRequest, OfferId, TaskId, TaskInfo};
+
+/// A scheduler: it is given every event, with the time, and answers with calls. It does no I/O and reads no clock, so that the
+/// simulator can drive it; sockets and threads that it needs live in the plugin's shell, which hands bytes in (see
+/// [`Injector`](crate::Injector)).
+///
+/// The first event is [`Event::Started`]. A status update is acknowledged for the framework once its `on_event` has returned
+/// and the state that it stored meanwhile is durable; until then the update comes again after a failover, so a framework must
+/// bear to see one twice.
+pub trait Framework: Send {
+    /// Takes one event and answers with calls.
+    fn on_event(&mut self, now: Time, event: Event, calls: &mut Calls);
+}
+
+/// The calls that a framework makes in answer to an event, in order.
+#[derive(Debug, Default)]
+pub struct Calls {
+    calls: Vec<Call>,
+}
+
+impl Calls {
+    /// Launches tasks on offers; what they leave over is declined for the default time.
+    pub fn accept(&mut self, offers: impl IntoIterator<Item = OfferId>, tasks: Vec<TaskInfo>) {
+        self.accept_with(offers, tasks, None);
+    }
+
+    /// Launches tasks on offers; what they leave over is declined with `filters`.
+    pub fn accept_with(
+        &mut self,
+        offers: impl IntoIterator<Item = OfferId>,
+        tasks: Vec<TaskInfo>,
+        filters: Option<Filters>,
+    ) {
+        self.push(Call::Accept(Accept { offer_ids: offers.into_iter().collect(), tasks, filters }));
+    }
+
+    /// Gives an offer back and doesn't want these resources for so long.
+    pub fn decline(&mut self, offer: OfferId, refuse: Duration) {
+        self.push(Call::Decline(Decline { offer_ids: vec![offer], filters: Some(Filters::refuse(refuse)) }));
+    }
+
+    /// Wants offers again, of everything.
+    pub fn revive(&mut self) {
+        self.push(Call::Revive(Revive {}));
+    }
+
+    /// Wants no offers until it revives.
+    pub fn suppress(&mut self) {
+        self.push(Call::Suppress(Suppress {}));
+    }
+
+    /// Asks for slots on several agents at once; [`Event::GangStatus`] and in the end [`Event::Offers`] answer.
+    pub fn request_gang(&mut self, request: GangRequest) {
+        self.push(Call::RequestGang(RequestGang { request }));
+    }
+
+    /// Doesn't want the gang any more.
+    pub fn cancel_gang(&mut self, id: &str) {
+        self.push(Call::CancelGang(CancelGang { id: id.to_string() }));
+    }
+
+    /// Ends a task: TERM, and KILL after its grace period.
+    pub fn kill(&mut self, task_id: TaskId, grace: Option<Duration>) {
+        let grace_ms = grace.map(|grace| u64::try_from(grace.as_millis()).unwrap_or(u64::MAX));
+        self.push(Call::Kill(Kill { task_id, grace_ms }));
+    }
+
+    /// Ends an executor and its tasks.
+    pub fn shutdown_executor(&mut self, agent_id: AgentId, executor_id: ExecutorId) {
+        self.push(Call::ShutdownExecutor(ShutdownExecutor { agent_id, executor_id }));
+    }
+
+    /// Asks for the present state of these tasks, of all if empty; updates answer.
+    pub fn reconcile(&mut self, task_ids: Vec<TaskId>) {
+        self.push(Call::Reconcile(Reconcile { task_ids }));
+    }
+
+    /// Sends bytes to an executor: in order, once, also over failovers, as long as both live.
+    pub fn message(&mut self, agent_id: AgentId, executor_id: ExecutorId, data: Vec<u8>) {
+        self.push(Call::Message(Message { agent_id, executor_id, data, seq: None }));
+    }
+
+    /// A piece of the answer to a request.
+    pub fn reply(&mut self, request_id: u64, data: Vec<u8>) {
+        self.push(Call::Reply(Reply { request_id, data: Some(data), done: None, error: None }));
+    }
+
+    /// Ends the answer to a request.
+    pub fn reply_done(&mut self, request_id: u64) {
+        self.push(Call::Reply(Reply { request_id, data: None, done: Some(true), error: None }));
+    }
+
+    /// Ends the answer to a request with an error for whoever asked.
+    pub fn reply_error(&mut self, request_id: u64, error: impl Into<String>) {
+        self.push(Call::Reply(Reply { request_id, data: None, done: Some(true), error: Some(error.into()) }));
+    }
+
+    /// Stores a value durably, or deletes it; [`Event::StateStored`] with `seq` follows.
+    pub fn put_state(&mut self, key: &str, value: Option<Vec<u8>>, seq: u64) {
+        self.push(Call::PutState(PutState { key: key.to_string(), value, seq: Some(seq) }));
+    }
+
+    /// Sets or moves a timer; [`Event::Timer`] with its id comes at that time.
+    pub fn set_timer(&mut self, id: u64, at: Time) {
+        self.push(Call::SetTimer(SetTimer { id, at_ns: at.as_nanos() }));
+    }
+
+    /// Takes a timer back.
+    pub fn cancel_timer(&mut self, id: u64) {
+        self.push(Call::CancelTimer(CancelTimer { id }));
+    }
+
+    /// Writes to standard output of the command in front.
+    pub fn stdout(&mut self, data: impl Into<Vec<u8>>) {
+        self.push(Call::Output(Output { data: data.into(), stderr: None }));
+    }
+
+    /// Writes to standard error of the command in front.
+    pub fn stderr(&mut self, data: impl Into<Vec<u8>>) {
+        self.push(Call::Output(Output { data: data.into(), stderr: Some(true) }));
+    }
+
+    /// Shows files of a task's sandbox on the terminal until the task has ended and all is shown.
+    pub fn follow(&mut self, task_id: TaskId, files: Vec<FollowFile>) {
+        self.push(Call::Follow(Follow { task_id, files }));
+    }
+
+    /// Shows or moves a bar on the terminal.
+    pub fn progress(&mut self, progress: Progress) {
+        self.push(Call::Progress(progress));
+    }
+
+    /// Holds events from standard input back, or lets them come again.
+    pub fn pause_stdin(&mut self, paused: bool) {
+        self.push(Call::PauseStdin(PauseStdin { paused }));
+    }
+
+    /// The framework has done its work; its command ends with this exit code.
+    pub fn finish(&mut self, exit_code: i32, message: Option<String>) {
+        self.push(Call::Finish(Finish { exit_code, message }));
+    }
+
+    /// Any call.
+    pub fn push(&mut self, call: Call) {
+        self.calls.push(call);
+    }
+
+    /// All calls so far, in order; none are left.
+    pub fn take(&mut self) -> Vec<Call> {
+        std::mem::take(&mut self.calls)
+    }
+}

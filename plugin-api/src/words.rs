@@ -1,0 +1,249 @@
+//! Ways to make and read the words that the protobuf contract can't express.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::v1::attribute::Value as AttributeValue;
+use crate::v1::exit_status::How;
+use crate::v1::{
+    Attribute, CommandInfo, EnvironmentVariable, ExitStatus, Filters, Offer, Resources, Source, TaskInfo, TaskState,
+    TaskStatus,
+};
+use crate::{Time, v1};
+
+impl TaskState {
+    /// No other state follows, as far as the agent knows.
+    pub fn is_terminal(self) -> bool {
+        use TaskState::*;
+        matches!(
+            self,
+            TaskFinished | TaskFailed | TaskKilled | TaskError | TaskLost | TaskDropped | TaskGone | TaskGoneByOperator
+        )
+    }
+
+    /// `running` for `TASK_RUNNING`.
+    pub fn word(self) -> &'static str {
+        use TaskState::*;
+        match self {
+            TaskStaging => "staging",
+            TaskStarting => "starting",
+            TaskRunning => "running",
+            TaskKilling => "killing",
+            TaskFinished => "finished",
+            TaskFailed => "failed",
+            TaskKilled => "killed",
+            TaskError => "error",
+            TaskLost => "lost",
+            TaskDropped => "dropped",
+            TaskUnreachable => "unreachable",
+            TaskGone => "gone",
+            TaskGoneByOperator => "gone by operator",
+            TaskUnknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for TaskState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.word())
+    }
+}
+
+impl ExitStatus {
+    /// It ended by itself.
+    pub fn code(code: i32) -> Self {
+        Self { how: Some(How::Code(code)) }
+    }
+
+    /// A signal ended it.
+    pub fn signal(signal: i32) -> Self {
+        Self { how: Some(How::Signal(signal)) }
+    }
+
+    /// Nobody can say.
+    pub fn unknown() -> Self {
+        Self { how: Some(How::Unknown(true)) }
+    }
+
+    /// Code 0.
+    pub fn success(&self) -> bool {
+        self.how == Some(How::Code(0))
+    }
+
+    /// As a shell would give it: the code, 128 + the signal, 255 if unknown.
+    pub fn shell_code(&self) -> i32 {
+        match self.how {
+            Some(How::Code(code)) => code,
+            Some(How::Signal(signal)) => 128 + signal,
+            Some(How::Unknown(_)) | None => 255,
+        }
+    }
+}
+
+impl fmt::Display for ExitStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.how {
+            Some(How::Code(code)) => write!(f, "exit code {code}"),
+            Some(How::Signal(signal)) => write!(f, "signal {signal}{}", signal_name(signal)),
+            Some(How::Unknown(_)) | None => f.write_str("an exit status that the kernel no longer gives"),
+        }
+    }
+}
+
+fn signal_name(signal: i32) -> &'static str {
+    match signal {
+        1 => " (HUP)",
+        2 => " (INT)",
+        3 => " (QUIT)",
+        4 => " (ILL)",
+        6 => " (ABRT)",
+        7 => " (BUS)",
+        8 => " (FPE)",
+        9 => " (KILL)",
+        10 => " (USR1)",
+        11 => " (SEGV)",
+        12 => " (USR2)",
+        13 => " (PIPE)",
+        14 => " (ALRM)",
+        15 => " (TERM)",
+        24 => " (XCPU)",
+        25 => " (XFSZ)",
+        31 => " (SYS)",
+        _ => "",
+    }
+}
+
+impl TaskStatus {
+    /// A status without any of its optional parts.
+    pub fn new(task_id: v1::TaskId, state: TaskState) -> Self {
+        Self {
+            task_id,
+            state: state.into(),
+            agent_id: None,
+            executor_id: None,
+            source: None,
+            reason: None,
+            message: None,
+            data: None,
+            timestamp_ns: None,
+            exit: None,
+            update_seq: None,
+            sandbox: None,
+        }
+    }
+
+    /// The same with who says it, why, and a line for people.
+    pub fn because(mut self, source: Source, reason: v1::Reason, message: impl Into<String>) -> Self {
+        self.source = Some(source.into());
+        self.reason = Some(reason.into());
+        self.message = Some(message.into());
+        self
+    }
+
+    /// The same at that time.
+    pub fn at(mut self, now: Time) -> Self {
+        self.timestamp_ns = Some(now.as_nanos());
+        self
+    }
+}
+
+impl CommandInfo {
+    /// Runs a program with these arguments.
+    pub fn argv<S: Into<Vec<u8>>>(argv: impl IntoIterator<Item = S>) -> Self {
+        Self { argv: argv.into_iter().map(Into::into).collect(), ..Self::default() }
+    }
+
+    /// Runs a line by `/bin/sh -c`.
+    pub fn shell_line(line: impl Into<String>) -> Self {
+        Self { shell: Some(line.into()), ..Self::default() }
+    }
+
+    /// The same with one variable more, replacing one of that name.
+    pub fn with_env(mut self, name: &str, value: impl Into<Vec<u8>>) -> Self {
+        self.set_env(name, value);
+        self
+    }
+
+    /// Sets a variable, replacing one of that name.
+    pub fn set_env(&mut self, name: &str, value: impl Into<Vec<u8>>) {
+        self.environment.retain(|variable| variable.name != name);
+        self.environment.push(EnvironmentVariable { name: name.to_string(), value: value.into() });
+    }
+}
+
+impl TaskInfo {
+    /// A task that runs a command by itself.
+    pub fn command(
+        id: impl Into<v1::TaskId>,
+        agent_id: v1::AgentId,
+        resources: Resources,
+        command: CommandInfo,
+    ) -> Self {
+        let id = id.into();
+        Self {
+            name: id.to_string(),
+            id,
+            agent_id,
+            resources,
+            command: Some(command),
+            executor: None,
+            data: None,
+            kill_grace_ms: None,
+            max_duration_ms: None,
+            labels: Vec::new(),
+        }
+    }
+
+    /// A task that an executor runs.
+    pub fn executor(
+        id: impl Into<v1::TaskId>,
+        agent_id: v1::AgentId,
+        resources: Resources,
+        executor: v1::ExecutorInfo,
+        data: Vec<u8>,
+    ) -> Self {
+        let command = Self::command(id, agent_id, resources, CommandInfo::default());
+        Self { command: None, executor: Some(executor), data: Some(data), ..command }
+    }
+}
+
+impl Filters {
+    /// Refuse for so long.
+    pub fn refuse(duration: Duration) -> Self {
+        Self { refuse_ms: Some(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)) }
+    }
+
+    /// How long to refuse; 5 s unless it is said.
+    pub fn duration(&self) -> Duration {
+        Duration::from_millis(self.refuse_ms.unwrap_or(5000))
+    }
+}
+
+impl Offer {
+    /// All that it offers, summed over its agents.
+    pub fn resources(&self) -> Resources {
+        self.parts.iter().map(|part| &part.resources).sum()
+    }
+}
+
+impl Attribute {
+    /// An attribute that is a text.
+    pub fn text(name: &str, value: &str) -> Self {
+        Self { name: name.to_string(), value: Some(AttributeValue::Text(value.to_string())) }
+    }
+
+    /// The value as people write it.
+    pub fn value_text(&self) -> String {
+        match &self.value {
+            Some(AttributeValue::Text(text)) => text.clone(),
+            Some(AttributeValue::Scalar(milli)) => crate::resources::decimal(*milli),
+            Some(AttributeValue::Ranges(ranges)) => {
+                let parts: Vec<String> =
+                    ranges.range.iter().map(|range| format!("{}-{}", range.begin, range.end)).collect();
+                format!("[{}]", parts.join(","))
+            }
+            Some(AttributeValue::Set(set)) => format!("{{{}}}", set.item.join(",")),
+            None => String::new(),
+        }
+    }
+}
