@@ -12,6 +12,7 @@ pub mod allocator;
 pub mod framework;
 pub mod launcher;
 pub mod loader;
+pub mod http;
 pub mod protocol;
 mod time;
 
