@@ -199,6 +199,17 @@ mod tests {
         Command::new("/bin/sh").args(["-c", script]).stdin(Stdio::piped()).spawn().expect("a shell")
     }
 
+    fn poll<T>(mut look: impl FnMut() -> Option<T>) -> T {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        loop {
+            if let Some(found) = look() {
+                return found;
+            }
+            assert!(std::time::Instant::now() < deadline, "it never came to be");
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+    }
+
     fn end(mut child: Child) {
         kill_trees(&[child.id() as i32]);
         child.wait().expect("our own child");
@@ -208,11 +219,7 @@ mod tests {
     fn both_ways_to_find_children_agree() {
         let child = shell("sleep 1000 & read line");
         let pid = child.id() as i32;
-        let found = (0..2000).find_map(|_| {
-            std::thread::sleep(std::time::Duration::from_millis(5));
-            tree(&[pid]).into_iter().find(|&found| found != pid)
-        });
-        let grandchild = found.expect("the shell starts its child");
+        let grandchild = poll(|| tree(&[pid]).into_iter().find(|&found| found != pid));
         let all = parents().expect("/proc");
         assert_eq!(all[&pid], [grandchild]);
         // As on a kernel that has no lists of children, where launched ones are told apart by their number.
@@ -221,7 +228,7 @@ mod tests {
         let own = OrphanList { file: None, text: Vec::new() }.read(|launched| launched == pid).expect("/proc");
         assert!(!own.contains(&pid));
         end(child);
-        assert!(stat(grandchild).is_none_or(|stat| stat.fields().next() == Some("Z")));
+        poll(|| stat(grandchild).is_none_or(|stat| stat.fields().next() == Some("Z")).then_some(()));
     }
 
     #[test]
@@ -232,8 +239,8 @@ mod tests {
         let session = nix::unistd::getsid(None).expect("a session").as_raw();
         let expected = Marks { session, container: Some("exec/child".into()), keep: false };
         // The environment is there a moment after the exec.
-        let seen = (0..2000).find_map(|_| marks(child.id() as i32).filter(|marks| marks.container.is_some()));
-        assert_eq!(seen, Some(expected));
+        let seen = poll(|| marks(child.id() as i32).filter(|marks| marks.container.is_some()));
+        assert_eq!(seen, expected);
         assert!(start_time(child.id() as i32) >= start_time(std::process::id() as i32));
         end(child);
     }
