@@ -10,8 +10,6 @@ mod daemons;
 mod input;
 mod processes;
 mod ranks;
-#[cfg(test)]
-mod tests;
 
 use std::time::Duration;
 

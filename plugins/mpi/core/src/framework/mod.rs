@@ -10,8 +10,6 @@
 mod input;
 mod mpirun;
 mod nodes;
-#[cfg(test)]
-mod tests;
 
 use std::time::Duration;
 
@@ -363,7 +361,8 @@ impl JobFramework {
         }
         self.nodes[node].over = true;
         // The executor has told of a rank that failed, after which the others go on.
-        let tolerated = state == TaskState::TaskFailed && self.job.keep_on_bad_exit() && status.reason() == Reason::None;
+        let tolerated =
+            state == TaskState::TaskFailed && self.job.keep_on_bad_exit() && status.reason() == Reason::None;
         match self.verdict_of_task(node, state, &status) {
             Some(verdict) if tolerated => self.outcome.fail(verdict),
             Some(verdict) => self.fail(now, verdict, calls),
