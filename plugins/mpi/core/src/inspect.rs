@@ -81,7 +81,9 @@ fn find_program(node: &Node, sandbox: &str, files: &dyn Files) -> Result<PathBuf
     let candidates: Vec<PathBuf> = match &node.program_in_sandbox {
         Some(name) => vec![Path::new(sandbox).join(name)],
         None if node.program.contains(&b'/') => {
-            vec![Path::new(OsStr::from_bytes(&node.working_directory)).join(name)]
+            let path = Path::new(OsStr::from_bytes(&node.working_directory)).join(name);
+            // Without `.`, for those who read it.
+            vec![path.components().collect()]
         }
         None => folders(node.path.as_deref().unwrap_or(DEFAULT_PATH)).map(|folder| folder.join(name)).collect(),
     };
