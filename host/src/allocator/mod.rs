@@ -393,15 +393,20 @@ impl Allocator {
     }
 
     fn role(&mut self, name: String) -> u32 {
-        self.roles.number(&name).unwrap_or_else(|| self.roles.add(name, Role::new()))
+        self.roles.number(&name).unwrap_or_else(|| self.roles.add(name.clone(), Role::new(name)))
     }
 
     /// A framework's role, if it has one, no longer counts it.
     fn leave_role(&mut self, number: u32) {
         let row = &mut self.frameworks[number];
         if let Some(role) = row.role.take() {
-            self.roles[role].members -= 1;
-            self.roles[role].allocated.minus(&row.allocated);
+            let left = &mut self.roles[role];
+            left.members -= 1;
+            left.allocated.minus(&row.allocated);
+            if left.members == 0 && left.weight == 1.0 {
+                let name = left.name.clone();
+                self.roles.remove(&name);
+            }
         }
     }
 
