@@ -134,7 +134,8 @@ impl Cluster {
         let hostname = format!("m{}", index + 1);
         let place = ["--hostname", &hostname, "--ip", ip, "--port", &port.to_string()];
         let cmd = self.home.cmd(["agent", "--master", self.address(), "--resources", resources]).args(place);
-        let cmd = cmd.arg("--work-dir").arg(folder).limit(DAEMON_LIMIT);
+        // What outlives an agent by design would make every test wait for its end; tests of that start their own.
+        let cmd = cmd.args(["--on-agent-loss", "kill", "--work-dir"]).arg(folder).limit(DAEMON_LIMIT);
         let cmd = if let Some(machine) = machine { cmd.on(machine) } else { cmd };
         cmd.start()
     }

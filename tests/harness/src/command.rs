@@ -329,12 +329,13 @@ impl std::fmt::Display for Finished {
 
 /// A long output's head and tail; the middle rarely says why a test failed.
 fn shortened(text: &str) -> String {
-    const KEPT: usize = 4000;
-    if text.len() <= 2 * KEPT {
+    const LINES: usize = 40;
+    let lines: Vec<&str> = text.lines().collect();
+    if lines.len() <= 2 * LINES {
         return text.to_string();
     }
-    let (head, tail) = (text.floor_char_boundary(KEPT), text.floor_char_boundary(text.len() - KEPT));
-    format!("{}\n… {} bytes …\n{}", &text[..head], tail - head, &text[tail..])
+    let (head, tail) = (&lines[..LINES], &lines[lines.len() - LINES..]);
+    format!("{}\n… {} lines …\n{}", head.join("\n"), lines.len() - 2 * LINES, tail.join("\n"))
 }
 
 fn read(path: &Path) -> String {
