@@ -21,6 +21,7 @@ pub mod programs;
 
 pub mod cluster;
 pub mod command;
+pub mod disk;
 pub mod mesos;
 pub mod network;
 pub mod processes;
