@@ -8,5 +8,12 @@
 //! ```
 
 pub mod agent;
+pub mod launcher;
 pub mod master;
 pub mod protocol;
+
+/// Takes over this process, and never returns, when this library has started it to be one of its helpers. A program that
+/// starts clusters calls it first in `main`, before it makes threads.
+pub fn init() {
+    launcher::run_if_launcher();
+}
