@@ -8,8 +8,9 @@
 //! ```
 
 pub mod agent;
-pub mod launcher;
 pub mod master;
+pub mod launcher;
+pub mod loader;
 pub mod protocol;
 
 /// Takes over this process, and never returns, when this library has started it to be one of its helpers. A program that
