@@ -8,6 +8,7 @@
 //! ```
 
 pub mod agent;
+pub mod executor;
 pub mod master;
 pub mod launcher;
 pub mod loader;

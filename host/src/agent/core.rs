@@ -101,10 +101,7 @@ impl Agent {
             },
             Event::Launched { id } if self.tasks.contains_key(&id) => self.on_task_launched(id, out),
             Event::Launched { id } => self.on_executor_launched(id, out),
-            Event::LaunchFailed { id, message } => {
-                let reason = mesos_plugin_api::v1::Reason::CommandNotLaunched;
-                self.on_not_launched(id, reason, message, out);
-            }
+            Event::LaunchFailed { id, refusal } => self.on_not_launched(id, refusal.reason, refusal.message, out),
             Event::Exited { id, exit } if self.tasks.contains_key(&id) => self.on_task_exited(id, &exit, out),
             Event::Exited { id, exit } => self.on_executor_exited(id, exit, out),
             Event::ExecutorConnected { id } => self.on_executor_connected(id, out),

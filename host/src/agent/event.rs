@@ -52,8 +52,8 @@ pub enum Event {
     LaunchFailed {
         /// Whose.
         id: LocalId,
-        /// For people.
-        message: String,
+        /// Why.
+        refusal: Refusal,
     },
     /// The process has ended and nothing of its container is left.
     Exited {

@@ -178,6 +178,11 @@ impl Agent {
         id
     }
 
+    /// Where an executor runs.
+    pub(crate) fn sandbox_of(&self, executor: LocalId) -> Option<PathBuf> {
+        self.executors.get(&executor).map(|executor| executor.sandbox.clone())
+    }
+
     fn executor_launch(&self, id: LocalId) -> Launch {
         let executor = &self.executors[&id];
         Launch::Executor(ExecutorLaunch {
