@@ -10,9 +10,13 @@
 pub mod agent;
 pub mod executor;
 pub mod master;
+pub mod allocator;
+pub mod framework;
 pub mod launcher;
 pub mod loader;
+pub mod http;
 pub mod protocol;
+mod time;
 
 /// Takes over this process, and never returns, when this library has started it to be one of its helpers. A program that
 /// starts clusters calls it first in `main`, before it makes threads.

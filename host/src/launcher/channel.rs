@@ -11,6 +11,8 @@ use super::wire::{self, PACKET_BYTES_MAX, PACKET_FDS_MAX, Received};
 
 /// Events that wait for a slow client before its requests are left unread. What runs already may add one more each.
 const WAITING_EVENTS_MAX: usize = 4096;
+/// Pidfds that wait with them; a usual hard limit of open files is 4,096 or far more.
+const WAITING_FDS_MAX: usize = 1024;
 
 /// Who is at the other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,15 +30,23 @@ pub(super) struct Channel {
     waiting: VecDeque<(Wire, Vec<OwnedFd>)>,
     /// Was refused by a full socket.
     packet: Option<(Vec<u8>, Vec<OwnedFd>)>,
+    /// In `waiting`.
+    fds: usize,
 }
 
 impl Channel {
     pub(super) fn new(socket: OwnedFd, role: Role) -> Self {
-        Self { socket, role, waiting: VecDeque::new(), packet: None }
+        Self { socket, role, waiting: VecDeque::new(), packet: None, fds: 0 }
     }
 
+    /// A client that doesn't read must not use up the launcher's descriptors: its events go on without.
     pub(super) fn push(&mut self, event: Wire, pidfds: impl IntoIterator<Item = OwnedFd>) {
-        self.waiting.push_back((event, pidfds.into_iter().collect()));
+        let mut pidfds: Vec<OwnedFd> = pidfds.into_iter().collect();
+        if self.fds + pidfds.len() > WAITING_FDS_MAX {
+            pidfds.clear();
+        }
+        self.fds += pidfds.len();
+        self.waiting.push_back((event, pidfds));
     }
 
     pub(super) fn is_slow(&self) -> bool {
@@ -95,6 +105,7 @@ impl Channel {
             }
             // A repeated message may be written in pieces, one after the other.
             events.encode(&mut bytes).expect("a Vec grows as needed");
+            self.fds -= pidfds.len();
             fds.append(pidfds);
             self.waiting.pop_front();
             if is_listing {

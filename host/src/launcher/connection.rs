@@ -78,12 +78,22 @@ pub struct Connection {
     socket: OwnedFd,
     buffer: Vec<u8>,
     events: VecDeque<Event>,
+    launcher: Option<Launcher>,
+}
+
+/// Who answered the hello.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Launcher {
+    /// Of the protocol; a launcher older than its agent doesn't know every field of a launch spec.
+    pub version: u32,
+    /// Its process.
+    pub pid: i32,
 }
 
 impl Connection {
     /// A channel over a connected SEQPACKET socket.
     pub fn new(socket: OwnedFd) -> Self {
-        Self { socket, buffer: vec![0; PACKET_BYTES_MAX], events: VecDeque::new() }
+        Self { socket, buffer: vec![0; PACKET_BYTES_MAX], events: VecDeque::new(), launcher: None }
     }
 
     /// The channel that an executor has inherited; to be called once. Its own children don't inherit it.
@@ -107,10 +117,21 @@ impl Connection {
     ///
     /// # Errors
     /// When the launcher is gone or silent for `timeout`.
-    pub fn hello(&mut self, on_agent_loss: AgentLoss, timeout: Duration) -> Result<Event, ConnectionError> {
+    pub fn hello(&mut self, on_agent_loss: AgentLoss, timeout: Duration) -> Result<Launcher, ConnectionError> {
         self.send_packet(&hello(on_agent_loss))?;
-        let silent = || io::Error::from(io::ErrorKind::TimedOut);
-        self.next(timeout)?.ok_or_else(|| ConnectionError::Io { operation: "get a welcome from", source: silent() })
+        match self.next(timeout)? {
+            Some(Event::Welcome { version, pid }) => Ok(*self.launcher.insert(Launcher { version, pid })),
+            Some(other) => Err(ConnectionError::Protocol(format!("not a welcome: {other:?}"))),
+            None => {
+                let source = io::ErrorKind::TimedOut.into();
+                Err(ConnectionError::Io { operation: "get a welcome from", source })
+            }
+        }
+    }
+
+    /// The launcher that has answered the hello; executors say none.
+    pub fn launcher(&self) -> Option<Launcher> {
+        self.launcher
     }
 
     /// Sends requests, in order, waiting while the launcher is busy.
@@ -237,12 +258,12 @@ pub(super) fn pack(requests: impl IntoIterator<Item = Request>) -> io::Result<Ve
     let mut packets = vec![OutPacket::default()];
     for request in requests {
         let (fds, bytes) = match &request {
-            Request::Launch(spec) => (spec.fds.len() + 1, INLINE_BYTES_MAX + 64),
+            Request::Launch(spec) => (spec.fds.len() + 4, INLINE_BYTES_MAX + 64),
             Request::Signal { container, .. } | Request::Release { container } => (0, container.len() + 64),
             Request::List | Request::Shutdown => (0, 64),
         };
         if fds > PACKET_FDS_MAX || bytes > PACKET_BYTES_MAX {
-            let message = "a launch has more than 199 extra descriptors, or a container's name more than 64 KB";
+            let message = "a launch has more than 196 extra descriptors, or a container's name more than 64 KB";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         if packets.last().is_some_and(|packet| !packet.has_room(bytes, fds)) {

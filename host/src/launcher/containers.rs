@@ -41,6 +41,7 @@ pub(super) enum State {
     /// The main process has ended; what it left is being killed.
     Ending {
         pid: i32,
+        start_time: u64,
         exit: Exit,
         deadline: Instant,
     },
@@ -110,9 +111,9 @@ impl Containers {
 
     /// The process is reaped; its number may be another's from now on.
     pub(super) fn set_ending(&mut self, key: u64, exit: Exit, deadline: Instant) {
-        let State::Running { pid, .. } = self.get_mut(key).state else { panic!("only what runs can end") };
+        let State::Running { pid, start_time } = self.get_mut(key).state else { panic!("only what runs can end") };
         self.by_pid.remove(&pid);
-        self.get_mut(key).state = State::Ending { pid, exit, deadline };
+        self.get_mut(key).state = State::Ending { pid, start_time, exit, deadline };
     }
 
     pub(super) fn get(&self, key: u64) -> &Container {
@@ -161,9 +162,10 @@ impl Container {
     pub(super) fn listed(&self, name: String) -> proto::Listed {
         let state = match &self.state {
             State::Launching { .. } => listed::State::Launching(name),
-            State::Running { pid, start_time } => listed::State::Running(launched(name, *pid, *start_time)),
-            // Still being cleared: to be told of when nothing is left.
-            State::Ending { pid, .. } => listed::State::Running(launched(name, *pid, 0)),
+            // One that is ending still holds what it left behind; its end is told when that is gone.
+            State::Running { pid, start_time } | State::Ending { pid, start_time, .. } => {
+                listed::State::Running(launched(name, *pid, *start_time))
+            }
             State::Exited { exit, leftover } => listed::State::Exited(exit.message(name, *leftover)),
             State::Failed(failure) => listed::State::Failed(failure.message(name)),
         };

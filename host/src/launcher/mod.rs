@@ -36,7 +36,7 @@ mod workers;
 pub mod output;
 
 pub use client::{LauncherClient, LauncherEvents};
-pub use connection::{AgentLoss, CHANNEL_VARIABLE, Connection, ConnectionError, Request, Scope};
+pub use connection::{AgentLoss, CHANNEL_VARIABLE, Connection, ConnectionError, Launcher, Request, Scope};
 pub use event::{Event, ExitStatus, Exited, LaunchFailed, Launched, Listed, Step};
 pub use plan::CONTAINER_VARIABLE;
 pub use spec::{ExtraFd, LaunchSpec, Rlimit, User};

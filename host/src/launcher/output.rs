@@ -68,3 +68,50 @@ pub fn extent(file: &File) -> Result<Output, OutputError> {
     };
     Ok(Output { end, start: start.min(end) })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::fs::FileExt;
+
+    use super::*;
+
+    #[test]
+    fn the_end_stays_and_the_head_is_given_back() {
+        // given a file that is appended to while it is bounded
+        let mut file = tempfile::Builder::new().append(true).tempfile().expect("a file").into_file();
+        let line = |i: u64| format!("{i:099}\n");
+        let (limit, lines) = (100_000, 20_000);
+        let mut output = Output { end: 0, start: 0 };
+        for i in 0..lines {
+            file.write_all(line(i).as_bytes()).expect("a disk with room");
+            if i % 100 == 99 {
+                output = match bound(&file, limit) {
+                    Err(OutputError::Unsupported) => return println!("skipped: no holes on this file system"),
+                    result => result.expect("a bounded file"),
+                };
+            }
+        }
+        // then the offsets are as before, the end is there, and the disk holds about as much as allowed
+        let end = lines * 100;
+        assert_eq!(output, extent(&file).expect("a file"));
+        assert_eq!(output.end, end);
+        assert!((end - limit - BLOCK_BYTES..=end - limit).contains(&output.start), "{output:?}");
+        let on_disk = file.metadata().expect("a file").blocks() * 512;
+        assert!(on_disk <= limit + 4 * BLOCK_BYTES, "{on_disk} bytes on the disk");
+        let mut last = vec![0; 100];
+        file.read_exact_at(&mut last, end - 100).expect("the last line");
+        assert_eq!(last, line(lines - 1).as_bytes());
+        let first_whole = output.start.next_multiple_of(100);
+        file.read_exact_at(&mut last, first_whole).expect("the first whole line");
+        assert_eq!(last, line(first_whole / 100).as_bytes());
+    }
+
+    #[test]
+    fn what_is_small_is_left_alone() {
+        let mut file = tempfile::tempfile().expect("a file");
+        assert_eq!(bound(&file, 4096).expect("an empty file"), Output { end: 0, start: 0 });
+        file.write_all(&[1; 5000]).expect("a disk with room");
+        assert_eq!(bound(&file, 5000).expect("a file"), Output { end: 5000, start: 0 });
+    }
+}

@@ -81,6 +81,12 @@ pub(super) fn start_time(pid: i32) -> Option<u64> {
     stat(pid)?.fields().nth(19)?.parse().ok()
 }
 
+/// Clock ticks since boot, as the kernel counts the start of processes: a hundred a second.
+pub(super) fn boot_ticks() -> u64 {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).expect("a clock that every kernel has");
+    now.tv_sec() as u64 * 100 + now.tv_nsec() as u64 / 10_000_000
+}
+
 /// Signals roots and all that descends from them, once each.
 pub(super) fn signal_trees(roots: &[i32], signal: i32) {
     tree(roots).into_iter().for_each(|pid| send(pid, signal));
@@ -181,4 +187,61 @@ fn stat(pid: i32) -> Option<Stat> {
     let mut stat = Stat { text: [0; 1024], len: 0 };
     stat.len = file.read(&mut stat.text).ok()?;
     Some(stat)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command, Stdio};
+
+    use super::*;
+
+    fn shell(script: &str) -> Child {
+        Command::new("/bin/sh").args(["-c", script]).stdin(Stdio::piped()).spawn().expect("a shell")
+    }
+
+    fn poll<T>(mut look: impl FnMut() -> Option<T>) -> T {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        loop {
+            if let Some(found) = look() {
+                return found;
+            }
+            assert!(std::time::Instant::now() < deadline, "it never came to be");
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+    }
+
+    fn end(mut child: Child) {
+        kill_trees(&[child.id() as i32]);
+        child.wait().expect("our own child");
+    }
+
+    #[test]
+    fn both_ways_to_find_children_agree() {
+        let child = shell("sleep 1000 & read line");
+        let pid = child.id() as i32;
+        let grandchild = poll(|| tree(&[pid]).into_iter().find(|&found| found != pid));
+        let all = parents().expect("/proc");
+        assert_eq!(all[&pid], [grandchild]);
+        // As on a kernel that has no lists of children, where launched ones are told apart by their number.
+        let own = OrphanList { file: None, text: Vec::new() }.read(|_| false).expect("/proc");
+        assert!(own.contains(&pid) && !own.contains(&grandchild));
+        let own = OrphanList { file: None, text: Vec::new() }.read(|launched| launched == pid).expect("/proc");
+        assert!(!own.contains(&pid));
+        end(child);
+        poll(|| stat(grandchild).is_none_or(|stat| stat.fields().next() == Some("Z")).then_some(()));
+    }
+
+    #[test]
+    fn marks_are_read_from_the_environment_and_the_session() {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "read line"]).stdin(Stdio::piped()).env(CONTAINER_VARIABLE, "exec/child");
+        let child = command.spawn().expect("a shell");
+        let session = nix::unistd::getsid(None).expect("a session").as_raw();
+        let expected = Marks { session, container: Some("exec/child".into()), keep: false };
+        // The environment is there a moment after the exec.
+        let seen = poll(|| marks(child.id() as i32).filter(|marks| marks.container.is_some()));
+        assert_eq!(seen, expected);
+        assert!(start_time(child.id() as i32) >= start_time(std::process::id() as i32));
+        end(child);
+    }
 }

@@ -16,6 +16,9 @@ use super::workers::Done;
 /// How long what a main process left behind may take to die before its end is told anyway.
 const LEFTOVER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// In the middle of an exec a process has no environment to be read; it is looked at again after this long.
+const EXEC_TIMEOUT: Duration = Duration::from_millis(20);
+
 /// Processes whose parents died, which makes them children of the launcher.
 pub(super) struct Orphans {
     list: OrphanList,
@@ -24,6 +27,8 @@ pub(super) struct Orphans {
     ending: Vec<u64>,
     /// Children that were reaped before their launch was told.
     early: BTreeMap<i32, Exit>,
+    /// When to look again at one whose environment could not be read.
+    look_again: Option<Instant>,
 }
 
 struct Orphan {
@@ -45,7 +50,7 @@ enum Owner {
 impl Orphans {
     pub(super) fn new() -> io::Result<Self> {
         let (known, early) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { list: OrphanList::open()?, known, ending: Vec::new(), early })
+        Ok(Self { list: OrphanList::open()?, known, ending: Vec::new(), early, look_again: None })
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -63,7 +68,7 @@ impl Orphans {
             State::Ending { deadline, .. } => Some(deadline),
             _ => None,
         };
-        self.ending.iter().filter_map(deadline).min()
+        self.ending.iter().filter_map(deadline).chain(self.look_again).min()
     }
 
     fn live(&self, wanted: impl Fn(&Orphan) -> bool) -> Vec<i32> {
@@ -116,8 +121,10 @@ impl Server {
                 None => drop(self.orphans.known.remove(&pid)),
             }
         }
-        if signalled || has_failed || !self.orphans.ending.is_empty() {
-            self.settle(Instant::now());
+        let now = Instant::now();
+        let is_due = self.orphans.look_again.is_some_and(|then| then <= now);
+        if signalled || has_failed || is_due || !self.orphans.ending.is_empty() {
+            self.settle(now);
         }
         if terminate {
             self.on_terminate();
@@ -170,6 +177,9 @@ impl Server {
     /// Finds what the dead have left, kills it, and ends the containers that have nothing left.
     fn settle(&mut self, now: Instant) {
         self.look_for_orphans();
+        if self.orphans.look_again.is_some_and(|then| then <= now) {
+            self.orphans.look_again = None;
+        }
         let doomed = self.orphans.live(|orphan| self.is_doomed(orphan.owner));
         self.orphans.kill(&doomed);
         // An executor ends after what it has launched, which may be later in the list.
@@ -192,7 +202,8 @@ impl Server {
             self.containers.get(key).children.iter().filter(|&&child| self.containers.get(child).is_live()).count();
         let orphans = if self.containers.get(key).keep_orphans { 0 } else { self.orphans.of(&[key]).len() };
         let leftover = (orphans + children) as u32;
-        if leftover > 0 && now < deadline {
+        // One that nothing is known of yet may be of this container.
+        if (leftover > 0 || self.orphans.look_again.is_some()) && now < deadline {
             return false;
         }
         if leftover > 0 {
@@ -234,6 +245,9 @@ impl Server {
             let is_killed = known.is_some_and(|orphan| orphan.is_killed);
             let before = known.map(|orphan| orphan.owner);
             if let Some(owner) = self.owner(pid, before) {
+                if before.is_none() && matches!(owner, Owner::Unknown { .. }) {
+                    self.orphans.look_again = Some(Instant::now() + EXEC_TIMEOUT);
+                }
                 self.orphans.known.insert(pid, Orphan { owner, is_killed });
             }
         }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use super::failure::Failure;
 use super::plan::{Job, Plan};
+use super::processes;
 use super::spawn::{Child, ChildStack, spawn};
 
 /// Launches that wait for a thread, at most; beyond it requests are left in the sockets.
@@ -149,13 +150,18 @@ impl Shared {
 
     fn launch(&self, job: &Job, stack: &ChildStack, pid: &AtomicI32) -> Result<Started, Failure> {
         let mut plan = Plan::new(job, &self.restore)?;
+        let before = processes::boot_ticks();
         match spawn(&mut plan, stack, pid) {
-            Ok(Child { pid, pidfd }) => {
-                Ok(Started { pidfd, start_time: super::processes::start_time(pid).unwrap_or(0) })
-            }
+            Ok(Child { pid, pidfd }) => Ok(Started { pidfd, start_time: start_time(pid, before) }),
             Err(refusal) => Err(Failure::new(&refusal, job, &plan)),
         }
     }
+}
+
+/// The child was made in the tick of the clock before its clone, unless that has gone on meanwhile: then the kernel is asked,
+/// which is dear.
+fn start_time(pid: i32, before: u64) -> u64 {
+    if processes::boot_ticks() == before { before } else { processes::start_time(pid).unwrap_or(0) }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -37,6 +37,7 @@ cases![
     limits_umask_and_descriptors,
     runs_as_the_user_and_cannot_read_what_the_user_cannot,
     thousands_of_short_tasks_and_none_is_lost,
+    the_start_time_is_the_kernels,
     the_pidfd_tells_the_end,
     usage_is_told,
     a_signal_for_the_main_process_or_for_all,
@@ -260,14 +261,24 @@ fn thousands_of_short_tasks_and_none_is_lost() {
     assert_eq!(env.agent.unseen(), 0, "each is told of once");
 }
 
+fn the_start_time_is_the_kernels() {
+    let mut env = TestEnv::new();
+    for i in 0..100 {
+        env.agent.launch(env.script(&format!("task{i}"), "exec sleep 1000"));
+    }
+    for i in 0..100 {
+        let launched = env.agent.launched(&format!("task{i}"));
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", launched.pid)).expect("a process");
+        assert_eq!(stat.split_whitespace().nth(21), Some(launched.start_time.to_string().as_str()));
+    }
+}
+
 fn the_pidfd_tells_the_end() {
     use std::os::fd::AsFd;
     let mut env = TestEnv::new();
     env.agent.launch(env.script("task", "exec sleep 1000"));
     let launched = env.agent.launched("task");
     let pidfd = launched.pidfd.expect("a pidfd");
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", launched.pid)).expect("a process");
-    assert_eq!(stat.split_whitespace().nth(21), Some(launched.start_time.to_string().as_str()));
     let ready = |timeout: u16| {
         let mut fds = [nix::poll::PollFd::new(pidfd.as_fd(), nix::poll::PollFlags::POLLIN)];
         nix::poll::poll(&mut fds, timeout).expect("poll")
@@ -398,6 +409,12 @@ fn an_executor_launches_below_itself() {
     let mut spec = LaunchSpec::new("exec", [program.as_os_str(), "--role".as_ref(), "executor".as_ref(), dir]);
     spec.cwd = env.dir.path().to_owned();
     spec.launch_channel = true;
+    let own = nix::unistd::geteuid();
+    let uid = if own.is_root() { 4242 } else { own.as_raw() };
+    if own.is_root() {
+        spec.user = Some(User { uid, gid: 4343, groups: vec![] });
+        std::os::unix::fs::chown(env.dir.path(), Some(uid), Some(4343)).expect("root");
+    }
     spec.stderr = Some("exec.err".into());
     env.agent.launch(spec);
     env.agent.launched("exec");
@@ -407,7 +424,7 @@ fn an_executor_launches_below_itself() {
         std::fs::read_to_string(env.path("report")).ok()
     });
     let lines: Vec<&str> = report.lines().collect();
-    assert_eq!(lines[0], "exec/rank0 got cmd=init");
+    assert_eq!(lines[0], format!("exec/rank0 of {uid} got cmd=init"));
     assert!(lines[1].contains("is outside the executor's sandbox"), "{report}");
     assert_eq!(lines[2], "Code(7)");
     assert_eq!(lines[3], "only an agent may ask for that");
@@ -459,12 +476,11 @@ fn the_newest_agent_wins() {
 }
 
 fn tasks_live_through_kill_9_of_the_agent() {
-    let mut env = TestEnv::new();
     let dir = tempfile::tempdir().expect("a folder");
     kill_agent(dir.path(), "keep");
     let main = pid_in(&dir.path().join("main.pid"));
-    std::mem::swap(&mut env.dir, &mut { dir });
-    env.agent = Agent::new(connect(env.dir.path(), AgentLoss::Kill).expect("the launcher of the agent that died"));
+    let agent = Agent::new(connect(dir.path(), AgentLoss::Kill).expect("the launcher of the agent that died"));
+    let mut env = TestEnv { dir, agent };
     assert!(is_alive(main));
     assert!(matches!(&env.agent.list()["task"], Listed::Running(launched) if launched.pid == main));
 }

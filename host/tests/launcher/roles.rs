@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use mesos_host::launcher::{AgentLoss, Connection, ExtraFd, LaunchSpec, Request, start};
+use mesos_host::launcher::{AgentLoss, Connection, ExtraFd, LaunchSpec, Request, User, start};
 
 use crate::env::{Agent, DEADLINE};
 
@@ -51,6 +51,8 @@ fn executor(dir: &Path) {
     let mut child = LaunchSpec::new("rank0", ["/proc/self/exe".to_owned(), "--role".into(), "echo".into()]);
     child.argv[0] = std::env::current_exe().expect("a program").into();
     child.cwd = "/".into();
+    // Not granted: it runs as this executor does.
+    child.user = Some(User { uid: 0, gid: 0, groups: vec![] });
     child.fds = vec![ExtraFd { env: "PMI_FD".into(), fd: OwnedFd::from(theirs) }];
     child.stderr = Some("rank0.err".into());
     agent.launch(child);
@@ -103,6 +105,7 @@ fn echo() {
         }
         let id = std::env::var("MESOS_CONTAINER_ID").expect("a variable");
         let text = String::from_utf8_lossy(&buffer[..len]).into_owned();
-        socket.write_all(format!("{id} got {text}").as_bytes()).expect("a socket");
+        let user = nix::unistd::getuid();
+        socket.write_all(format!("{id} of {user} got {text}").as_bytes()).expect("a socket");
     }
 }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use std::{fs, io};
 
+use mesos_plugin_api::Time;
 use mesos_plugin_api::v1::executor::{Frame, frame};
 use tokio::net::UnixListener;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -19,6 +20,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use super::config::{AgentError, io_error};
 use crate::agent::event::{Event, LocalId};
 use crate::executor::frames::{FrameReader, write_frame};
+use crate::master::shell::hex;
 use crate::protocol::token;
 
 /// How long a process may take to say who it is.
@@ -57,7 +59,7 @@ impl Executors {
 
     /// A process that may connect from now on, with this token.
     pub(super) fn expect(&self, id: LocalId, container: &str) -> String {
-        let token = token::hex_of(&self.inner.secret, container);
+        let token = hex(&token::sign(&self.inner.secret, &"executors".into(), &container.into(), Time::default()));
         self.known().insert(token.clone(), Known { id, connection: None });
         token
     }

@@ -1,7 +1,6 @@
 //! The I/O around the agent's core: one task owns the core, gives it what happens, and carries out what it wants.
 
 mod as_user;
-mod clock;
 mod config;
 mod executors;
 mod fetcher;
@@ -25,7 +24,6 @@ use tokio::task::{AbortHandle, JoinHandle};
 
 pub use config::{AgentConfig, AgentError, Bounds, Master};
 
-use self::clock::Clock;
 use self::executors::Executors;
 use self::fetcher::{Fetcher, MasterSlot};
 use self::link::MasterLink;
@@ -39,6 +37,7 @@ use crate::launcher::{self, LauncherClient, LauncherEvents, Request};
 use crate::master::shell::hex;
 use crate::protocol::client::ClientError;
 use crate::protocol::{AgentCall, AgentEvent};
+use crate::time::Clock;
 
 /// Events of fetches, executors and connections that wait for the core; then they wait.
 const EVENTS_MAX: usize = 1024;
@@ -98,7 +97,7 @@ pub async fn start(config: AgentConfig, master: Master) -> Result<AgentHandle, A
     let mut incarnation = [0; 4];
     getrandom::fill(&mut incarnation).expect("the kernel gives random bytes");
     let shell = Shell {
-        clock: Clock::new(),
+        clock: Clock::default(),
         core,
         master,
         link: None,
@@ -206,7 +205,7 @@ impl Shell {
     ) -> Option<String> {
         self.handle([Event::Started]);
         while self.exit.is_none() {
-            let deadline = self.core.deadline().map(|at| self.clock.instant(at));
+            let deadline = self.core.deadline().map(|at| self.clock.instant_of(at));
             let out = self.link.as_ref().filter(|_| !self.outgoing.is_empty()).map(|link| link.out.clone());
             let removal = self.attic.next_age_out();
             tokio::select! {
