@@ -7,6 +7,8 @@
 //! executor ◀─ launch ─ isolation ◀─ agent ◀─ run task ─ master
 //! ```
 
+pub mod agent;
+pub mod executor;
 pub mod master;
 pub mod allocator;
 pub mod framework;
