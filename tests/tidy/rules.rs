@@ -1,7 +1,7 @@
 //! The rules about single files.
 
 use crate::source::Source;
-use crate::{ABI, LINES_MAX, POLL, TIDY, is_core};
+use crate::{ABI, LINES_MAX, TIDY, is_core};
 
 /// What all rules have to say about a file.
 pub fn all(source: &Source) -> Vec<String> {
@@ -30,14 +30,21 @@ pub fn unfinished(source: &Source) -> Vec<String> {
     [in_text, in_code].concat()
 }
 
-/// Tests wait for something that can be seen, with a deadline.
+/// Tests wait for something that can be seen, with a deadline. A crate's own helper for that may sleep between two looks.
 pub fn sleeps(source: &Source) -> Vec<String> {
-    if source.path == POLL {
-        return Vec::new();
-    }
-    let tests = (source.tests_from, source.code.len());
-    find_in(source, &source.code, tests, &["sleep", "sleep_until"], "a test polls with a deadline: harness::poll")
+    let polls = |at: usize| {
+        source.code[at.saturating_sub(DEADLINE_LINES_MAX)..at].iter().any(|line| has_word(line, "deadline"))
+    };
+    let why = "a test polls with a deadline and sleeps for nothing else";
+    (source.tests_from..source.code.len())
+        .filter(|at| has_word(&source.code[*at], "sleep") || has_word(&source.code[*at], "sleep_until"))
+        .filter(|at| !polls(*at))
+        .map(|at| format!("{}:{}: {why}", source.path, at + 1))
+        .collect()
 }
+
+/// How far above a sleep its deadline may stand.
+const DEADLINE_LINES_MAX: usize = 12;
 
 /// Cores are state machines: time is passed in, effects go out as data, and the same events give the same effects.
 pub fn cores(source: &Source) -> Vec<String> {
@@ -91,7 +98,8 @@ pub fn abi(source: &Source) -> Vec<String> {
 
 /// Whoever reads `unsafe` reads above it why it is sound.
 pub fn unsafe_code(source: &Source) -> Vec<String> {
-    let needs_reason = |line: &str| ["unsafe {", "unsafe impl", "unsafe fn "].iter().any(|start| has_word(line, start));
+    let needs_reason =
+        |line: &str| ["unsafe {", "unsafe impl", "pub unsafe fn "].iter().any(|start| has_word(line, start));
     let lines = source.code.iter().enumerate().filter(|(at, line)| needs_reason(line) && !has_reason(source, *at));
     lines.map(|(at, _)| format!("{}:{}: unsafe without `// SAFETY:` above it", source.path, at + 1)).collect()
 }
