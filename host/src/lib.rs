@@ -7,5 +7,6 @@
 //! executor ◀─ launch ─ isolation ◀─ agent ◀─ run task ─ master
 //! ```
 
+pub mod loader;
 pub mod master;
 pub mod protocol;

@@ -8,7 +8,9 @@
 //! [`v1`] holds the words of Mesos v1 as messages; [`Framework`], [`Executor`] and [`Plugin`] are the traits; [`FakeMaster`]
 //! drives a framework half in tests.
 
+pub mod abi;
 pub mod command;
+pub mod declaration;
 pub mod executor;
 pub mod fake_master;
 pub mod framework;
