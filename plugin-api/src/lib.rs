@@ -7,8 +7,15 @@
 //!
 //! [`v1`] holds the words of Mesos v1 as messages; [`Framework`], [`Executor`] and [`Plugin`] are the traits; [`FakeMaster`]
 //! drives a framework half in tests.
+//!
+//! A whole plugin, to be built as a `cdylib` and put into the plugins folder:
+//!
+//! ```ignore
+#![doc = include_str!("../examples/hello.rs")]
+//! ```
 
 pub mod abi;
+pub mod codec;
 pub mod command;
 pub mod declaration;
 pub mod executor;

@@ -1,42 +1,45 @@
 //! A plugin for the loader's tests: it answers with what it is given, and shows each way to the host.
 
 use mesos_plugin_api::{
-    abi::{ByteHalf, BytePlugin, HostHandle},
-    export_plugin,
+    Calls, CommandHost, Executor, Framework, Injector, Invocation, Plugin, Time, command::RunFramework, export_plugin,
+    framework::Event,
 };
 
 struct Echo;
 
-impl BytePlugin for Echo {
-    /// Asks the host's method 1 with the invocation, from a thread of its own, and exits with the reply's first byte.
-    fn run_command(host: HostHandle, invocation: &[u8]) -> Result<i32, String> {
-        tracing::info!(bytes = invocation.len(), "command started");
-        let invocation = invocation.to_vec();
-        let asking = std::thread::spawn(move || host.call(1, &invocation));
-        let reply = asking.join().expect("the thread does not panic")?;
-        Ok(reply.first().copied().unwrap_or(0).into())
+impl Plugin for Echo {
+    /// Runs a framework with the first word as its configuration.
+    fn command(&self, host: &dyn CommandHost, invocation: &Invocation) -> Result<i32, String> {
+        tracing::info!(words = invocation.trailing.len(), "command started");
+        let config = invocation.trailing.first().cloned().unwrap_or_default();
+        let run = RunFramework { name: "echo".into(), config, ..Default::default() };
+        host.run_framework(run).map(|result| result.exit_code)
     }
 
-    fn new_framework(_host: HostHandle, config: &[u8]) -> Result<Box<dyn ByteHalf>, String> {
-        Ok(Box::new(Counting { prefix: config.to_vec(), events: 0 }))
+    fn framework(&self, config: &[u8], injector: Injector) -> Result<Box<dyn Framework>, String> {
+        Ok(Box::new(Echoing { prefix: String::from_utf8_lossy(config).into_owned(), events: 0, injector }))
     }
 
-    fn new_executor(_host: HostHandle, config: &[u8]) -> Result<Box<dyn ByteHalf>, String> {
+    fn executor(&self, config: &[u8], _: Injector) -> Result<Box<dyn Executor>, String> {
         Err(format!("no executor for {}", String::from_utf8_lossy(config)))
     }
 }
 
-/// Answers with its configuration, the time, the number of the event and the event.
-struct Counting {
-    prefix: Vec<u8>,
+/// Says its configuration, the time and the number of the event; a thread of its own injects the same.
+struct Echoing {
+    prefix: String,
     events: u32,
+    injector: Injector,
 }
 
-impl ByteHalf for Counting {
-    fn handle(&mut self, now_ns: u64, event: &[u8]) -> Result<Vec<u8>, String> {
+impl Framework for Echoing {
+    fn on_event(&mut self, now: Time, _: Event, calls: &mut Calls) {
         self.events += 1;
-        let middle = format!(" {now_ns} {} ", self.events);
-        Ok([&self.prefix, middle.as_bytes(), event].concat())
+        let text = format!("{} {} {}", self.prefix, now.as_nanos(), self.events);
+        calls.stdout(text.clone());
+        let injector = self.injector.clone();
+        let thread = std::thread::spawn(move || injector.inject(text.into_bytes()));
+        thread.join().expect("the thread does not panic");
     }
 }
 

@@ -1,38 +1,34 @@
 //! A plugin for the loader's tests that panics in every call.
 
 use mesos_plugin_api::{
-    abi::{ByteHalf, BytePlugin, HostHandle},
-    export_plugin,
+    Calls, CommandHost, Executor, Framework, Injector, Invocation, Plugin, Time, export_plugin, framework::Event,
 };
 
 struct Panics;
 
-impl BytePlugin for Panics {
-    fn run_command(_host: HostHandle, invocation: &[u8]) -> Result<i32, String> {
-        panic!("no command with {} bytes", invocation.len())
+impl Plugin for Panics {
+    fn command(&self, _: &dyn CommandHost, invocation: &Invocation) -> Result<i32, String> {
+        panic!("no command with {} words", invocation.path.len())
     }
 
     /// With the configuration `later` only the half panics.
-    fn new_framework(_host: HostHandle, config: &[u8]) -> Result<Box<dyn ByteHalf>, String> {
+    fn framework(&self, config: &[u8], _: Injector) -> Result<Box<dyn Framework>, String> {
         assert!(config == b"later", "no framework");
         Ok(Box::new(PanicsLater))
     }
 
-    fn new_executor(_host: HostHandle, config: &[u8]) -> Result<Box<dyn ByteHalf>, String> {
-        let nothing: Option<Box<dyn ByteHalf>> = None;
-        let _ = config;
+    fn executor(&self, _: &[u8], _: Injector) -> Result<Box<dyn Executor>, String> {
+        let nothing: Option<Box<dyn Executor>> = None;
         Ok(nothing.expect("no executor"))
     }
 }
 
 struct PanicsLater;
 
-impl ByteHalf for PanicsLater {
-    fn handle(&mut self, _now_ns: u64, event: &[u8]) -> Result<Vec<u8>, String> {
-        match event {
-            b"fine" => Ok(b"fine".to_vec()),
-            _ => Ok(vec![event[event.len()]]),
-        }
+impl Framework for PanicsLater {
+    fn on_event(&mut self, _: Time, event: Event, calls: &mut Calls) {
+        let Event::Stdin(stdin) = event else { return calls.stdout("fine") };
+        calls.stdout(vec![stdin.data[stdin.data.len()]]);
     }
 }
 

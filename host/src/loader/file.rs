@@ -40,18 +40,12 @@ pub enum FileProblem {
     #[error("has a bad {0}")]
     Declaration(#[from] DeclarationError),
     /// Made for a newer host, or for another major version.
-    #[error("is {name} {version} for plugin API {plugin}, this mesos speaks {host}; {advice}")]
+    #[error("is {} {} for plugin API {}, this mesos speaks {host}; {}", plugin.name, plugin.version, plugin.api, advice(plugin, host))]
     OtherApi {
-        /// The plugin's name.
-        name: String,
-        /// The plugin's version.
-        version: Version,
-        /// The plugin API that it was built with.
-        plugin: Version,
+        /// What the plugin says of itself.
+        plugin: Box<Preamble>,
         /// The plugin API of this host.
         host: Version,
-        /// What to do.
-        advice: String,
     },
     /// A folder, a socket, …
     #[error("is not a regular file")]
@@ -93,7 +87,10 @@ impl PluginFile {
         let identity = Identity::of(&file.metadata().map_err(ElfError::from)?);
         let facts = elf::inspect(&file, machine)?;
         // First what any version of a plugin has, since a newer one may declare more than can be read here.
-        refuse_other_api(Preamble::parse(&facts.declaration)?, &machine.api)?;
+        let plugin = Preamble::parse(&facts.declaration)?;
+        if !machine.api.takes(&plugin.api) {
+            return Err(FileProblem::OtherApi { plugin: Box::new(plugin), host: machine.api.clone() });
+        }
         let declaration = Declaration::parse(&facts.declaration)?;
         Ok(Self { path: path.to_owned(), declaration, target: facts.target, glibc: facts.glibc, identity })
     }
@@ -123,16 +120,12 @@ impl PluginFile {
     }
 }
 
-fn refuse_other_api(preamble: Preamble, host: &Version) -> Result<(), FileProblem> {
-    if host.takes(&preamble.api) {
-        return Ok(());
+fn advice(plugin: &Preamble, host: &Version) -> String {
+    let name = &plugin.name;
+    match plugin.api > *host {
+        true => format!("update mesos, or install the {name} plugin built for API {host}"),
+        false => format!("install a newer {name} plugin, or build it again with API {host}"),
     }
-    let Preamble { name, version, api: plugin } = preamble;
-    let advice = match plugin > *host {
-        true => format!("update mesos, or install a {name} built for API {host}"),
-        false => format!("install a newer {name}, or build it again with API {host}"),
-    };
-    Err(FileProblem::OtherApi { name, version, plugin, host: host.clone(), advice })
 }
 
 impl Identity {

@@ -9,7 +9,12 @@ use std::{
 };
 
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
-use mesos_plugin_api::abi::{self, ByteHost, GENERATION, GENERATION_SYMBOL, Half, Module, OpenError};
+use mesos_plugin_api::{
+    CommandHost, Injector, Invocation,
+    abi::{GENERATION, GENERATION_SYMBOL, Module, OpenError},
+    codec::{CommandServer, ExecutorHalf, FrameworkHalf, InjectServer},
+};
+use prost::Message;
 
 use super::file::{Identity, PluginFile};
 
@@ -126,27 +131,31 @@ impl LoadedPlugin {
         &self.file
     }
 
-    /// Runs a command to its end; blocks. The bytes are an invocation message.
+    /// Runs a command to its end and returns its exit code. Blocks: call it on a thread of its own.
     ///
     /// # Errors
-    /// What the plugin says, or that it panicked.
-    pub fn run_command(&self, host: Arc<dyn ByteHost>, invocation: &[u8]) -> Result<i32, String> {
-        self.module.run_command(host, invocation)
+    /// What the plugin says, or that it panicked, in one line.
+    pub fn run_command(
+        &self,
+        host: Arc<dyn CommandHost + Send + Sync>,
+        invocation: &Invocation,
+    ) -> Result<i32, String> {
+        self.module.run_command(Arc::new(CommandServer::new(host)), &invocation.encode_to_vec())
     }
 
-    /// Makes a framework half.
+    /// Makes a framework half; what threads of the plugin inject goes to `injector`.
     ///
     /// # Errors
-    /// What the plugin says, or that it panicked.
-    pub fn new_framework(&self, host: Arc<dyn ByteHost>, config: &[u8]) -> Result<abi::Half, String> {
-        self.module.new_framework(host, config)
+    /// What the plugin says, or that it panicked, in one line.
+    pub fn new_framework(&self, config: &[u8], injector: Injector) -> Result<FrameworkHalf, String> {
+        self.module.new_framework(Arc::new(InjectServer(injector)), config).map(FrameworkHalf::new)
     }
 
-    /// Makes an executor half.
+    /// Makes an executor half; what threads of the plugin inject goes to `injector`.
     ///
     /// # Errors
-    /// What the plugin says, or that it panicked.
-    pub fn new_executor(&self, host: Arc<dyn ByteHost>, config: &[u8]) -> Result<Half, String> {
-        self.module.new_executor(host, config)
+    /// What the plugin says, or that it panicked, in one line.
+    pub fn new_executor(&self, config: &[u8], injector: Injector) -> Result<ExecutorHalf, String> {
+        self.module.new_executor(Arc::new(InjectServer(injector)), config).map(ExecutorHalf::new)
     }
 }

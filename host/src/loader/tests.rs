@@ -1,12 +1,23 @@
 use std::{
     fs,
     os::unix::fs::FileExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     sync::{Arc, LazyLock, Mutex},
 };
 
-use mesos_plugin_api::{abi::ByteHost, declaration::SECTION};
+use mesos_plugin_api::{
+    CommandHost, FakeMaster, Injector, Invocation, Time,
+    command::{Cluster, RunFramework, RunFrameworkResult},
+    declaration::SECTION,
+    framework::Event,
+    v1::{
+        ExitStatus, TaskState, TaskStatus, Uri,
+        command::ArgumentValues,
+        framework::{self, call::Call},
+    },
+};
+use object::{Object, ObjectSection};
 
 use super::*;
 
@@ -75,14 +86,18 @@ fn echo() -> Vec<u8> {
     example("loader_echo")
 }
 
-/// `content` with the text `from`, which occurs once, replaced by a text of the same length.
+/// `content` with the text `from`, which occurs once in its declaration, replaced by a text of the same length.
 fn patched(content: &[u8], from: &str, to: &str) -> Vec<u8> {
     assert_eq!(from.len(), to.len());
+    let elf = object::read::elf::ElfFile64::<object::Endianness>::parse(content).expect("a library");
+    let section = elf.section_by_name(SECTION).expect("a plugin");
+    let start = usize::try_from(section.file_range().expect("has bytes").0).expect("fits");
+    let declaration = section.data().expect("has bytes");
     let places: Vec<_> =
-        content.windows(from.len()).enumerate().filter(|(_, window)| *window == from.as_bytes()).collect();
+        declaration.windows(from.len()).enumerate().filter(|(_, text)| *text == from.as_bytes()).collect();
     let [(place, _)] = places[..] else { panic!("`{from}` occurs {} times", places.len()) };
     let mut content = content.to_owned();
-    content[place..place + to.len()].copy_from_slice(to.as_bytes());
+    content[start + place..start + place + to.len()].copy_from_slice(to.as_bytes());
     content
 }
 
@@ -94,21 +109,50 @@ fn with_api(content: &[u8], version: &str) -> Vec<u8> {
     patched(content, &format!("\napi = \"{}\"", env!("CARGO_PKG_VERSION")), &format!("\napi = \"{version}\""))
 }
 
-/// A host that keeps what it is asked.
+/// A host that keeps what it is asked to run.
 #[derive(Default)]
 struct TestHost {
-    asked: Mutex<Vec<(u32, Vec<u8>)>>,
+    ran: Mutex<Vec<RunFramework>>,
 }
 
-impl ByteHost for TestHost {
-    fn call(&self, method: u32, request: &[u8]) -> Result<Vec<u8>, String> {
-        assert!(request != b"panic", "asked to");
-        self.asked.lock().expect("not poisoned").push((method, request.to_owned()));
-        match request {
+impl CommandHost for TestHost {
+    fn run_framework(&self, run: RunFramework) -> Result<RunFrameworkResult, String> {
+        assert!(run.config != b"panic", "asked to");
+        match &run.config[..] {
             b"refuse" => Err("refused".to_owned()),
-            _ => Ok(vec![42, 7]),
+            _ => {
+                self.ran.lock().expect("not poisoned").push(run);
+                Ok(RunFrameworkResult { exit_code: 42, framework_id: None })
+            }
         }
     }
+
+    fn request(&self, _: &str, _: Vec<u8>, _: &mut dyn FnMut(&[u8])) -> Result<(), String> {
+        unreachable!("no plugin of these tests asks for it")
+    }
+
+    fn upload(&self, _: &Path) -> Result<Uri, String> {
+        unreachable!("no plugin of these tests asks for it")
+    }
+
+    fn cluster(&self) -> Result<Cluster, String> {
+        unreachable!("no plugin of these tests asks for it")
+    }
+}
+
+fn typed(words: &[&str]) -> Invocation {
+    let trailing = words.iter().map(|word| word.as_bytes().to_owned()).collect();
+    Invocation { path: vec!["echo-run".to_owned()], trailing, ..Default::default() }
+}
+
+/// What a framework half wrote to standard output in answer to an event.
+fn said(calls: &[Call]) -> String {
+    let [Call::Output(output)] = calls else { panic!("one output: {calls:?}") };
+    String::from_utf8(output.data.clone()).expect("text")
+}
+
+fn connected() -> Event {
+    Event::Connected(framework::Connected {})
 }
 
 fn load_from(env: &TestEnv, word: &str) -> LoadedPlugin {
@@ -350,10 +394,10 @@ mod bad_files {
         assert_eq!(
             env.refused(&with_api(&echo(), "0.9.0")),
             "is echo-one 0.1.0 for plugin API 0.9.0, this mesos speaks 0.1.0; \
-             update mesos, or install a echo-one built for API 0.1.0"
+             update mesos, or install the echo-one plugin built for API 0.1.0"
         );
         assert!(env.refused(&with_api(&echo(), "0.1.7")).contains("update mesos"));
-        assert!(env.refused(&with_api(&echo(), "0.0.1")).contains("install a newer echo-one"));
+        assert!(env.refused(&with_api(&echo(), "0.0.1")).contains("install a newer echo-one plugin"));
         // What a newer one declares may be unknown here: its version is said nevertheless.
         let newer = patched(&with_api(&echo(), "0.9.0"), "\nhelp = \"At once\"", "\ntint = \"At once\"");
         assert!(env.refused(&newer).contains("update mesos"));
@@ -381,31 +425,41 @@ mod bad_files {
 mod loading {
     use super::*;
 
+    fn silent() -> Injector {
+        Injector::new(|_| ())
+    }
+
     #[test]
     fn a_command_runs_and_reaches_the_host() {
         let env = TestEnv::new();
         env.add("libecho.so", &echo());
         let (plugin, host) = (load_from(&env, "echo-run"), Arc::new(TestHost::default()));
-        assert_eq!(plugin.run_command(host.clone(), b"a b"), Ok(42));
-        assert_eq!(*host.asked.lock().expect("not poisoned"), [(1, b"a b".to_vec())]);
-        assert_eq!(plugin.run_command(host.clone(), b"refuse"), Err("refused".to_owned()));
-        let error = plugin.run_command(host.clone(), b"panic").unwrap_err();
+        assert_eq!(plugin.run_command(host.clone(), &typed(&["a b", "-x"])), Ok(42));
+        assert_eq!(host.ran.lock().expect("not poisoned")[0].config, b"a b");
+        assert_eq!(plugin.run_command(host.clone(), &typed(&["refuse"])), Err("refused".to_owned()));
+        let error = plugin.run_command(host.clone(), &typed(&["panic"])).unwrap_err();
         assert_eq!(error, "the host panicked in method 1; see its log");
         assert_eq!(Arc::strong_count(&host), 1, "the plugin keeps no host");
     }
 
     #[test]
-    fn halves_keep_their_own_state() {
+    fn halves_keep_their_own_state_and_their_threads_reach_the_host() {
         let env = TestEnv::new();
         env.add("libecho.so", &echo());
-        let (plugin, host) = (load_from(&env, "echo-run"), Arc::new(TestHost::default()));
-        let mut one = plugin.new_framework(host.clone(), b"one").expect("a half");
-        let mut two = plugin.new_framework(host.clone(), b"two").expect("a half");
-        assert_eq!(one.handle(5, b"x"), Ok(b"one 5 1 x".to_vec()));
-        assert_eq!(one.handle(6, b""), Ok(b"one 6 2 ".to_vec()));
-        let two = std::thread::spawn(move || two.handle(7, b"y")).join().expect("no panic");
-        assert_eq!(two, Ok(b"two 7 1 y".to_vec()));
-        assert_eq!(plugin.new_executor(host, b"me").map(|_| ()), Err("no executor for me".to_owned()));
+        let plugin = load_from(&env, "echo-run");
+        let injected = Arc::new(Mutex::new(Vec::new()));
+        let into = injected.clone();
+        let inject = Injector::new(move |data| into.lock().expect("not poisoned").push(data));
+        let mut one = plugin.new_framework(b"one", inject).expect("a half");
+        let mut two = plugin.new_framework(b"two", silent()).expect("a half");
+        assert_eq!(said(&one.handle(Time(5), connected()).expect("alive")), "one 5 1");
+        assert_eq!(said(&one.handle(Time(6), connected()).expect("alive")), "one 6 2");
+        let two = std::thread::spawn(move || two.handle(Time(7), connected())).join().expect("no panic");
+        assert_eq!(said(&two.expect("alive")), "two 7 1");
+        assert_eq!(*injected.lock().expect("not poisoned"), [b"one 5 1".to_vec(), b"one 6 2".to_vec()]);
+        assert_eq!(plugin.new_executor(b"me", silent()).map(|_| ()), Err("no executor for me".to_owned()));
+        drop(one);
+        assert_eq!(Arc::strong_count(&injected), 1, "the plugin keeps no injector");
     }
 
     #[test]
@@ -415,8 +469,8 @@ mod loading {
         env.add("panics.so", &example("loader_panics"));
         let (one, two) = (load_from(&env, "echo-run"), load_from(&env, "panic"));
         let host = Arc::new(TestHost::default());
-        assert!(two.run_command(host.clone(), b"").is_err());
-        assert_eq!(one.run_command(host, b"a"), Ok(42));
+        assert!(two.run_command(host.clone(), &typed(&[])).is_err());
+        assert_eq!(one.run_command(host, &typed(&[])), Ok(42));
     }
 
     #[test]
@@ -429,16 +483,45 @@ mod loading {
             assert!(error.starts_with(&start) && error.contains("panics.rs:"), "{error}");
             error
         };
-        panicked("run_command", plugin.run_command(host.clone(), b"abc").unwrap_err(), "no command with 3 bytes");
-        panicked("new_framework", plugin.new_framework(host.clone(), b"").err().expect("refused"), "no framework");
-        panicked("new_executor", plugin.new_executor(host.clone(), b"").err().expect("refused"), "no executor");
-        let mut half = plugin.new_framework(host, b"later").expect("a half");
-        assert_eq!(half.handle(0, b"fine"), Ok(b"fine".to_vec()));
+        panicked("run_command", plugin.run_command(host, &typed(&[])).unwrap_err(), "no command with 1 words");
+        panicked("new_framework", plugin.new_framework(b"", silent()).err().expect("refused"), "no framework");
+        panicked("new_executor", plugin.new_executor(b"", silent()).err().expect("refused"), "no executor");
+        let mut half = plugin.new_framework(b"later", silent()).expect("a half");
+        assert_eq!(said(&half.handle(Time(0), connected()).expect("alive")), "fine");
+        let stdin = Event::Stdin(framework::Stdin { data: b"x".to_vec(), end: None });
         let bounds = "index out of bounds: the len is 1 but the index is 1";
-        let first = panicked("handle", half.handle(0, b"x").unwrap_err(), bounds);
-        assert_eq!(half.handle(0, b"fine"), Err(first), "a dead half stays dead");
+        let first = panicked("handle", half.handle(Time(0), stdin).unwrap_err(), bounds);
+        assert_eq!(half.handle(Time(0), connected()), Err(first), "a dead half stays dead");
         // Its drop panics too, and this process lives on.
         drop(half);
+    }
+
+    #[test]
+    fn the_plugin_of_the_documentation_runs_its_tasks() {
+        let env = TestEnv::new();
+        env.add("hello.so", &example("loader_hello"));
+        let plugin = load_from(&env, "hello");
+
+        let host = Arc::new(TestHost::default());
+        let count = ArgumentValues { name: "count".to_owned(), values: vec!["3".to_owned()] };
+        let invocation = Invocation { path: vec!["hello".to_owned()], arguments: vec![count], ..Default::default() };
+        assert_eq!(plugin.run_command(host.clone(), &invocation), Ok(42));
+        let config = host.ran.lock().expect("not poisoned")[0].config.clone();
+
+        let mut master = FakeMaster::new(Box::new(plugin.new_framework(&config, silent()).expect("a half")));
+        master.add_agent("a1", "cpus:0.2;mem:1024");
+        master.add_agent("a2", "cpus:4;mem:1024");
+        master.offer();
+        let tasks: Vec<_> = master.live_tasks().into_iter().cloned().collect();
+        assert_eq!(tasks.len(), 3);
+        assert!(tasks.iter().all(|task| task.command.as_ref().expect("a command").argv == [b"echo", &b"hello"[..]]));
+        assert_eq!(tasks.iter().filter(|task| task.agent_id.as_str() == "a1").count(), 2, "no more than it holds");
+        for (task, exit) in tasks.iter().zip([ExitStatus::code(0), ExitStatus::signal(9), ExitStatus::code(0)]) {
+            assert_eq!(master.finished, None);
+            let state = if exit.success() { TaskState::TaskFinished } else { TaskState::TaskFailed };
+            master.update_with(TaskStatus { exit: Some(exit), ..TaskStatus::new(task.id.clone(), state) });
+        }
+        assert_eq!(master.finished, Some((137, None)), "the exit code of the one that failed");
     }
 
     #[test]
@@ -490,10 +573,10 @@ mod loading {
         let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(log.clone()).finish();
         tracing::subscriber::with_default(subscriber, || {
             let plugin = load_from(&env, "echo-run");
-            plugin.run_command(Arc::new(TestHost::default()), b"abc").expect("runs");
+            plugin.run_command(Arc::new(TestHost::default()), &typed(&["a", "b"])).expect("runs");
         });
         let text = String::from_utf8(log.0.lock().expect("not poisoned").clone()).expect("text");
-        assert!(text.contains("INFO plugin: command started bytes=3") && text.contains("echo-one"), "{text}");
+        assert!(text.contains("INFO plugin: command started words=2") && text.contains("echo-one"), "{text}");
     }
 
     #[derive(Clone, Default)]

@@ -5,24 +5,24 @@ use super::HostHandle;
 /// A plugin as the boundary sees it.
 ///
 /// Errors are messages for people: lower case, naming the thing.
-pub trait BytePlugin {
+pub trait BytePlugin: Send + Sync {
     /// Runs one of the plugin's commands to its end and returns the exit code. Blocks and does I/O.
     ///
     /// # Errors
     /// When the invocation can't be understood or the command failed in a way that has no exit code of its own.
-    fn run_command(host: HostHandle, invocation: &[u8]) -> Result<i32, String>;
+    fn run_command(&self, host: HostHandle, invocation: &[u8]) -> Result<i32, String>;
 
     /// Makes the scheduler half of a framework.
     ///
     /// # Errors
     /// When the plugin has no framework half or refuses the configuration.
-    fn new_framework(host: HostHandle, config: &[u8]) -> Result<Box<dyn ByteHalf>, String>;
+    fn new_framework(&self, host: HostHandle, config: &[u8]) -> Result<Box<dyn ByteHalf>, String>;
 
     /// Makes the executor half that runs on an agent.
     ///
     /// # Errors
     /// When the plugin has no executor half or refuses the configuration.
-    fn new_executor(host: HostHandle, config: &[u8]) -> Result<Box<dyn ByteHalf>, String>;
+    fn new_executor(&self, host: HostHandle, config: &[u8]) -> Result<Box<dyn ByteHalf>, String>;
 }
 
 /// A framework or executor half: an event in, the calls it answers with out.

@@ -20,7 +20,7 @@ use super::{
 
 /// Writes the boundary of a plugin: the root module, the plain symbol and the declaration.
 ///
-/// - `plugin`: the type that implements the plugin,
+/// - `plugin`: an expression that makes the [`Plugin`](crate::Plugin),
 /// - `name`: its name, a literal of small letters, digits and hyphens,
 /// - `declaration`: the author's part of the declaration, a constant `&str`, mostly `include_str!("plugin.toml")`;
 ///   see [`Declaration`](crate::declaration::Declaration) for the keys.
@@ -28,7 +28,7 @@ use super::{
 /// The crate must be a `cdylib`. A test that the declaration is valid is written too.
 #[macro_export]
 macro_rules! export_plugin {
-    (plugin: $plugin:ty, name: $name:expr, declaration: $declaration:expr $(,)?) => {
+    (plugin: $plugin:expr, name: $name:expr, declaration: $declaration:expr $(,)?) => {
         #[doc(hidden)]
         #[allow(non_upper_case_globals)]
         mod mesos_plugin_export {
@@ -39,9 +39,14 @@ macro_rules! export_plugin {
             struct Export;
 
             impl $crate::abi::export::Exported for Export {
-                type Plugin = $plugin;
                 const WHO: $crate::abi::Identity =
                     $crate::abi::Identity { name: $name, version: ::core::env!("CARGO_PKG_VERSION") };
+
+                fn plugin() -> &'static dyn $crate::abi::BytePlugin {
+                    static PLUGIN: ::std::sync::LazyLock<$crate::codec::CodedPlugin> =
+                        ::std::sync::LazyLock::new(|| $crate::codec::CodedPlugin::new($plugin));
+                    &*PLUGIN
+                }
             }
 
             #[unsafe(no_mangle)]
@@ -83,10 +88,11 @@ macro_rules! export_plugin {
 
 /// What `export_plugin!` says of a plugin.
 pub trait Exported: 'static {
-    /// The author's type.
-    type Plugin: BytePlugin;
     /// The plugin's name and version.
     const WHO: Identity;
+
+    /// The author's plugin, made when it is first asked for.
+    fn plugin() -> &'static dyn BytePlugin;
 }
 
 /// The header that the host finds by the symbol `mesos_plugin_module`.
@@ -117,21 +123,21 @@ extern "C" fn connect_log<E: Exported>(max_level: u8, write: WriteLog) {
 }
 
 extern "C" fn run_command<E: Exported>(host: HostObject, invocation: RSlice<'_, u8>) -> RResult<i32, RString> {
-    let run = || E::Plugin::run_command(HostHandle::new(host), invocation.as_slice());
+    let run = || E::plugin().run_command(HostHandle::new(host), invocation.as_slice());
     guard(E::WHO, "run_command", run).map_err(RString::from).into()
 }
 
 extern "C" fn new_framework<E: Exported>(host: HostObject, config: RSlice<'_, u8>) -> RResult<HalfObject, RString> {
-    let new = || E::Plugin::new_framework(HostHandle::new(host), config.as_slice());
+    let new = || E::plugin().new_framework(HostHandle::new(host), config.as_slice());
     guarded_half(E::WHO, guard(E::WHO, "new_framework", new))
 }
 
 extern "C" fn new_executor<E: Exported>(host: HostObject, config: RSlice<'_, u8>) -> RResult<HalfObject, RString> {
-    let new = || E::Plugin::new_executor(HostHandle::new(host), config.as_slice());
+    let new = || E::plugin().new_executor(HostHandle::new(host), config.as_slice());
     guarded_half(E::WHO, guard(E::WHO, "new_executor", new))
 }
 
-fn guarded_half(who: Identity, half: Result<Box<dyn ByteHalf>, String>) -> RResult<HalfObject, RString> {
+pub(super) fn guarded_half(who: Identity, half: Result<Box<dyn ByteHalf>, String>) -> RResult<HalfObject, RString> {
     let object = |half| Half_TO::from_value(GuardedHalf { who, half: ManuallyDrop::new(half) }, TD_Opaque);
     half.map(object).map_err(RString::from).into()
 }
@@ -169,7 +175,7 @@ pub struct HostHandle {
 }
 
 impl HostHandle {
-    fn new(object: HostObject) -> Self {
+    pub(super) fn new(object: HostObject) -> Self {
         Self { object: Arc::new(object) }
     }
 

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Nothing here knows what the bytes mean: they are the protobuf messages of the layers above, which evolve by
-//! protobuf's rules, while this vtable hardly changes. A panic on either side stops at the boundary and becomes an
+//! protobuf's rules ([`crate::codec`]), while this vtable hardly changes. A panic on either side stops at the boundary and becomes an
 //! error that names the plugin, the call, the message and the place (`guard`). This folder is the only one that names
 //! `abi_stable`, so that it can be replaced; [`GENERATION`] then goes up.
 
@@ -23,6 +23,9 @@ mod layout;
 mod log;
 mod module;
 mod open;
+
+#[cfg(test)]
+pub(crate) mod in_process;
 
 pub use bytes::{ByteHalf, ByteHost, BytePlugin};
 pub use export::HostHandle;

@@ -89,7 +89,7 @@ pub struct Half {
 }
 
 impl Half {
-    fn new(object: RResult<HalfObject, RString>) -> Result<Self, String> {
+    pub(super) fn new(object: RResult<HalfObject, RString>) -> Result<Self, String> {
         object.into_result().map(|object| Self { object, dead: None }).map_err(RString::into_string)
     }
 
@@ -102,7 +102,12 @@ impl Half {
             return Err(error.clone());
         }
         let calls = self.object.handle(now_ns, RSlice::from_slice(event)).into_result();
-        calls.map(RVec::into_vec).map_err(|error| self.dead.insert(error.into_string()).clone())
+        calls.map(RVec::into_vec).map_err(|error| self.kill(error.into_string()))
+    }
+
+    /// Makes `error` the answer to every later call, and returns it.
+    pub fn kill(&mut self, error: String) -> String {
+        self.dead.insert(error).clone()
     }
 }
 
@@ -121,7 +126,7 @@ fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-fn host_object(host: Arc<dyn ByteHost>) -> HostObject {
+pub(super) fn host_object(host: Arc<dyn ByteHost>) -> HostObject {
     Host_TO::from_value(GuardedHost(host), TD_Opaque)
 }
 
