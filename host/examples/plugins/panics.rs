@@ -17,9 +17,8 @@ impl Plugin for Panics {
         Ok(Box::new(PanicsLater))
     }
 
-    fn executor(&self, _: &[u8], _: Injector) -> Result<Box<dyn Executor>, String> {
-        let nothing: Option<Box<dyn Executor>> = None;
-        Ok(nothing.expect("no executor"))
+    fn executor(&self, config: &[u8], _: Injector) -> Result<Box<dyn Executor>, String> {
+        Err(config.first().map(u8::to_string).expect("no executor"))
     }
 }
 

@@ -1,12 +1,12 @@
 //! All plugins of the search path, and which of them a command word means.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
 
-use mesos_plugin_api::declaration::Command;
+use mesos_plugin_api::declaration::{Command, Version};
 
 use super::{Folder, Machine, PluginFile, SearchPath};
 
@@ -24,6 +24,8 @@ pub struct Entry {
     pub path: PathBuf,
     /// The plugin, or what is wrong with it, in one line that names the path.
     pub plugin: Result<PluginFile, String>,
+    /// The file of the same plugin and version that counts instead: the first in the search path.
+    pub shadowed_by: Option<PathBuf>,
 }
 
 /// A command of a plugin.
@@ -92,7 +94,8 @@ impl Catalogue {
 
     /// The same for a machine of the caller's choice.
     pub fn scan_for(path: &SearchPath, verbs: &[&str], machine: &Machine) -> Self {
-        let entries: Vec<_> = path.folders.iter().flat_map(|folder| folder_entries(folder, machine)).collect();
+        let mut entries: Vec<_> = path.folders.iter().flat_map(|folder| folder_entries(folder, machine)).collect();
+        shadow(&mut entries);
         let words = words(&entries, verbs);
         Self { entries, words }
     }
@@ -157,12 +160,13 @@ fn folder_entries(folder: &Folder, machine: &Machine) -> Vec<Entry> {
         Err(_) if !folder.named => return Vec::new(),
         Err(error) => {
             let problem = format!("{}: the plugins folder cannot be read: {error}", folder.path.display());
-            return vec![Entry { path: folder.path.clone(), plugin: Err(problem) }];
+            return vec![Entry { path: folder.path.clone(), plugin: Err(problem), shadowed_by: None }];
         }
     };
     let entry = |path: PathBuf| {
         let plugin = PluginFile::read_for(&path, machine);
-        Entry { plugin: plugin.map_err(|problem| format!("{}: {problem}", path.display())), path }
+        let plugin = plugin.map_err(|problem| format!("{}: {problem}", path.display()));
+        Entry { path, plugin, shadowed_by: None }
     };
     files.into_iter().map(entry).collect()
 }
@@ -179,22 +183,28 @@ fn libraries(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+fn shadow(entries: &mut [Entry]) {
+    let mut first: BTreeMap<(String, Version), PathBuf> = BTreeMap::new();
+    for entry in entries {
+        let Ok(plugin) = &entry.plugin else { continue };
+        let key = (plugin.declaration.name.clone(), plugin.declaration.version.clone());
+        match first.get(&key) {
+            Some(path) => entry.shadowed_by = Some(path.clone()),
+            None => drop(first.insert(key, entry.path.clone())),
+        }
+    }
+}
+
 fn words(entries: &[Entry], verbs: &[&str]) -> BTreeMap<String, Word> {
     let mut claims: BTreeMap<&str, Vec<(usize, &PluginFile)>> = BTreeMap::new();
-    for (index, plugin) in distinct(entries) {
+    let counting = entries.iter().enumerate().filter(|(_, entry)| entry.shadowed_by.is_none());
+    for (index, plugin) in counting.filter_map(|(index, entry)| Some((index, entry.plugin.as_ref().ok()?))) {
         for command in &plugin.declaration.commands {
             claims.entry(&command.name).or_default().push((index, plugin));
         }
     }
     let owners = |(word, claims): (&str, Vec<_>)| (word.to_owned(), owners(word, claims, verbs));
     claims.into_iter().map(owners).collect()
-}
-
-/// The plugins of `entries`; of two files with the same name and version the first in the search path counts.
-fn distinct(entries: &[Entry]) -> impl Iterator<Item = (usize, &PluginFile)> {
-    let mut seen = BTreeSet::new();
-    let plugins = entries.iter().enumerate().filter_map(|(index, entry)| Some((index, entry.plugin.as_ref().ok()?)));
-    plugins.filter(move |(_, plugin)| seen.insert((&plugin.declaration.name, &plugin.declaration.version)))
 }
 
 fn owners(word: &str, mut claims: Vec<(usize, &PluginFile)>, verbs: &[&str]) -> Word {

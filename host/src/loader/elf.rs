@@ -153,15 +153,14 @@ fn target<'data>(data: impl ReadRef<'data>, length: u64) -> Result<Target, ElfEr
 
 /// Everything that the dynamic linker maps, and the section headers at the end, must be there.
 fn fits<'data>(header: &Header, endian: Endianness, data: impl ReadRef<'data>, length: u64) -> Result<(), ElfError> {
-    let end = |start: u64, size: u64| start.checked_add(size).unwrap_or(u64::MAX);
-    let table = |start: u64, count: u16, size: u16| end(start, u64::from(count) * u64::from(size));
+    let table = |start: u64, count: u16, size: u16| start.saturating_add(u64::from(count) * u64::from(size));
     let segments_end = table(header.e_phoff(endian), header.e_phnum(endian), header.e_phentsize(endian));
     let sections_end = table(header.e_shoff(endian), header.e_shnum(endian), header.e_shentsize(endian));
     let check = |needed| if needed > length { Err(ElfError::Truncated { length, needed }) } else { Ok(()) };
     check(segments_end.max(sections_end))?;
     for segment in header.program_headers(endian, data).map_err(damaged)? {
         if segment.p_type(endian) == elf::PT_LOAD {
-            check(end(segment.p_offset(endian), segment.p_filesz(endian)))?;
+            check(segment.p_offset(endian).saturating_add(segment.p_filesz(endian)))?;
         }
     }
     Ok(())

@@ -10,7 +10,10 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use mesos_plugin_api::declaration::{Declaration, DeclarationError, Preamble, Version};
+use mesos_plugin_api::{
+    declaration::{Declaration, DeclarationError, Preamble, Version},
+    v1::PluginRef,
+};
 use sha2::{Digest, Sha256};
 
 use super::elf::{self, ElfError, Glibc, Machine, Target};
@@ -112,6 +115,16 @@ impl PluginFile {
         let hash = ContentHash::of(&mut file)?;
         hashes().insert(self.path.clone(), (identity, hash));
         Ok(hash)
+    }
+
+    /// What names it to the agents, by content.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn reference(&self) -> io::Result<PluginRef> {
+        let Declaration { name, version, .. } = &self.declaration;
+        let (version, sha256) = (version.to_string(), self.hash()?.to_string());
+        Ok(PluginRef { name: name.clone(), version, sha256, size: self.identity.size })
     }
 
     /// `mpi 0.1.0`.

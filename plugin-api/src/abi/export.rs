@@ -36,6 +36,9 @@ macro_rules! export_plugin {
             #[allow(unused_imports)]
             use super::*;
 
+            #[cfg(panic = "abort")]
+            compile_error!("a plugin must be built with panic = \"unwind\": its panics would end the host's process");
+
             struct Export;
 
             impl $crate::abi::export::Exported for Export {
