@@ -7,6 +7,9 @@
 //! executor ◀─ launch ─ isolation ◀─ agent ◀─ run task ─ master
 //! ```
 
-pub mod loader;
 pub mod master;
+pub mod allocator;
+pub mod framework;
+pub mod loader;
 pub mod protocol;
+mod time;

@@ -14,18 +14,18 @@
 #![doc = include_str!("../examples/hello.rs")]
 //! ```
 
-pub mod abi;
-pub mod codec;
-pub mod command;
-pub mod declaration;
-pub mod executor;
-pub mod fake_master;
-pub mod framework;
-mod ids;
-mod plugin;
-pub mod resources;
 mod time;
+mod ids;
+pub mod resources;
 mod words;
+pub mod command;
+pub mod framework;
+pub mod executor;
+mod plugin;
+pub mod declaration;
+pub mod codec;
+pub mod abi;
+pub mod fake_master;
 
 pub use command::{CommandHost, Invocation};
 pub use executor::{Executor, ExecutorCalls};

@@ -79,7 +79,7 @@ pub enum ClientError {
 }
 
 /// Within the process: what a master's shell offers to clients beside it.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct LocalMaster {
     pub(crate) connect: mpsc::Sender<Connect>,
     pub(crate) blobs: Arc<crate::master::BlobStore>,
@@ -93,7 +93,7 @@ pub(crate) enum Connect {
 }
 
 /// The way to a master.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub enum MasterClient {
     /// In this process.
     Local(LocalMaster),
@@ -102,7 +102,7 @@ pub enum MasterClient {
 }
 
 /// A master in another process.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct RemoteMaster {
     address: String,
     grpc: Grpc<Channel>,

@@ -15,3 +15,4 @@ pub use generated::mesos::host::*;
 
 pub mod client;
 pub mod link;
+pub mod token;

@@ -1,0 +1,177 @@
+//! One agent's books: what it has, what is free, who has the rest and when that comes back.
+
+use std::collections::BTreeMap;
+
+use mesos_plugin_api::Time;
+use mesos_plugin_api::v1::custom_resource::Value;
+use mesos_plugin_api::v1::{AgentId, Resources};
+
+use super::filters::Refusal;
+use super::scalars::Scalars;
+
+#[derive(Debug)]
+pub(super) struct Agent {
+    pub(super) id: AgentId,
+    pub(super) hostname: String,
+    pub(super) total: Resources,
+    /// What nobody has; `held` is part of it.
+    pub(super) free: Resources,
+    /// Kept for gangs.
+    pub(super) held: Scalars,
+    /// What each framework has, offers included; none of them empty.
+    pub(super) allocated: Vec<(u32, Resources)>,
+    /// The part of `allocated` that is known to come back by a time.
+    pub(super) due: BTreeMap<(Time, u32), Scalars>,
+    pub(super) active: bool,
+    /// More is in use than it has, since an update took something away.
+    pub(super) overcommitted: bool,
+    pub(super) refusals: Vec<Refusal>,
+    /// Frameworks that declined it for no time: others get their turn first.
+    pub(super) passed_by: Vec<u32>,
+}
+
+impl Agent {
+    pub(super) fn new(id: AgentId, hostname: String, total: Resources) -> Self {
+        Self {
+            id,
+            hostname,
+            free: total.clone(),
+            total,
+            held: Scalars::default(),
+            allocated: Vec::new(),
+            due: BTreeMap::new(),
+            active: true,
+            overcommitted: false,
+            refusals: Vec::new(),
+            passed_by: Vec::new(),
+        }
+    }
+
+    /// What may be offered to anyone.
+    pub(super) fn available(&self) -> Resources {
+        if self.held.is_zero() { self.free.clone() } else { less(&self.free, &self.held) }
+    }
+
+    /// Takes all that is available out of what is free.
+    pub(super) fn take_available(&mut self, framework: u32) -> Resources {
+        let taken = if self.held.is_zero() {
+            std::mem::take(&mut self.free)
+        } else {
+            let taken = less(&self.free, &self.held);
+            self.free = self.held.resources();
+            taken
+        };
+        self.note(framework, &taken);
+        taken
+    }
+
+    /// Takes a part of what is free.
+    pub(super) fn take(&mut self, framework: u32, part: &Resources) {
+        self.free = self.free.checked_sub(part).expect("only what is free is taken");
+        self.note(framework, part);
+    }
+
+    /// Books what is in use already, whether the agent has it or not.
+    pub(super) fn take_used(&mut self, framework: u32, used: &Resources) {
+        self.note(framework, used);
+        self.reckon_free();
+    }
+
+    fn note(&mut self, framework: u32, taken: &Resources) {
+        match self.allocated.iter_mut().find(|(owner, _)| *owner == framework) {
+            Some((_, all)) => *all += taken,
+            None if taken.is_empty() => {}
+            None => self.allocated.push((framework, taken.clone())),
+        }
+    }
+
+    /// Takes resources back from a framework.
+    pub(super) fn recover(&mut self, framework: u32, resources: &Resources) {
+        if resources.is_empty() {
+            return;
+        }
+        let index = self.allocated.iter().position(|(owner, _)| *owner == framework);
+        let index =
+            index.unwrap_or_else(|| panic!("{resources} come back that weren't given out on agent {}", self.id));
+        let had = &mut self.allocated[index].1;
+        if had == resources {
+            self.allocated.swap_remove(index);
+        } else {
+            *had = had.checked_sub(resources).unwrap_or_else(|shortage| {
+                panic!("more comes back than was given out on agent {}: {shortage}", self.id)
+            });
+        }
+        if self.overcommitted {
+            self.reckon_free();
+        } else if self.free.is_empty() {
+            self.free.clone_from(resources);
+        } else {
+            self.free += resources;
+        }
+    }
+
+    /// Gives all that a framework has back, and says what that was.
+    pub(super) fn recover_all(&mut self, framework: u32) -> Resources {
+        let all = self.allocated.iter().find(|(owner, _)| *owner == framework);
+        let all = all.map(|(_, resources)| resources.clone()).unwrap_or_default();
+        self.recover(framework, &all);
+        self.due.retain(|(_, owner), _| *owner != framework);
+        all
+    }
+
+    /// Free is what isn't in use; nothing of what is in use twice over, after the agent has lost some.
+    pub(super) fn reckon_free(&mut self) {
+        let used: Resources = self.allocated.iter().map(|(_, resources)| resources).sum();
+        match self.total.checked_sub(&used) {
+            Ok(rest) => (self.free, self.overcommitted) = (rest, false),
+            Err(_) => (self.free, self.overcommitted) = (clipped(&self.total, &used), true),
+        }
+    }
+
+    /// Notes that resources come back by a time.
+    pub(super) fn expect(&mut self, by: Time, framework: u32, amount: &Scalars) {
+        self.due.entry((by, framework)).or_default().plus(amount);
+    }
+
+    /// They came back, or the time isn't true any more.
+    pub(super) fn unexpect(&mut self, by: Time, framework: u32, amount: &Scalars) {
+        let noted = self.due.get_mut(&(by, framework)).unwrap_or_else(|| {
+            panic!("nothing was to come back on agent {} by {by:?}, but it did", self.id);
+        });
+        noted.minus(amount);
+        assert!(!noted.any_negative(), "more came back on agent {} by {by:?} than was to", self.id);
+        if noted.is_zero() {
+            self.due.remove(&(by, framework));
+        }
+    }
+}
+
+/// What is left of `free` without `held`, which is part of it.
+fn less(free: &Resources, held: &Scalars) -> Resources {
+    free.checked_sub(&held.resources()).expect("what is held is free")
+}
+
+/// `total` less `used` as far as there is any: scalars down to nothing, of ports, ranges and sets all or none.
+fn clipped(total: &Resources, used: &Resources) -> Resources {
+    let mut scalars = Scalars::of(total);
+    scalars.minus(&Scalars::of(used));
+    let mut free = scalars.within(&Scalars::of(total)).resources();
+    let (total_ports, used_ports) = (ports(total), ports(used));
+    if let Ok(rest) = total_ports.checked_sub(&used_ports) {
+        free += &rest;
+    }
+    for resource in total.custom() {
+        let Some(value @ (Value::Ranges(_) | Value::Set(_))) = &resource.value else { continue };
+        let only = |value: &Value| Resources::default().with_custom(&resource.name, value.clone());
+        let taken =
+            used.custom().iter().find(|taken| taken.name == resource.name).and_then(|taken| taken.value.as_ref());
+        if let Ok(rest) = only(value).checked_sub(&taken.map(only).unwrap_or_default()) {
+            free += &rest;
+        }
+    }
+    free
+}
+
+fn ports(of: &Resources) -> Resources {
+    Resources::default().with_ports(of.ports().iter().cloned())
+}

@@ -1,0 +1,256 @@
+//! A small master around the allocator: keeps offers and tasks, so that a test says what happens and what is offered.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use mesos_plugin_api::Time;
+use mesos_plugin_api::v1::{AgentId, FrameworkId, GangRequest, Resources};
+
+use crate::allocator::{Allocator, Config, Effect, Event, Part, Used};
+
+/// An offer that is open.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Offered {
+    pub(super) framework: FrameworkId,
+    pub(super) parts: Vec<Part>,
+    pub(super) gang: Option<String>,
+    pub(super) until: Option<Time>,
+}
+
+/// A task that runs.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Running {
+    pub(super) framework: FrameworkId,
+    pub(super) agent: AgentId,
+    pub(super) resources: Resources,
+    pub(super) ends_at: Option<Time>,
+}
+
+/// What was last said about a gang.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Status {
+    pub(super) held: u32,
+    pub(super) waiting_for: Option<String>,
+    pub(super) planned_start: Option<Time>,
+    pub(super) refused: Option<String>,
+}
+
+pub(super) struct TestEnv {
+    pub(super) allocator: Allocator,
+    pub(super) now: Time,
+    pub(super) offers: BTreeMap<usize, Offered>,
+    pub(super) tasks: Vec<Running>,
+    /// Last words about each gang.
+    pub(super) gangs: BTreeMap<(FrameworkId, String), Status>,
+    pub(super) offers_so_far: usize,
+}
+
+impl TestEnv {
+    pub(super) fn new() -> Self {
+        Self {
+            allocator: Allocator::new(Config::default()),
+            now: seconds(1000),
+            offers: BTreeMap::new(),
+            tasks: Vec::new(),
+            gangs: BTreeMap::new(),
+            offers_so_far: 0,
+        }
+    }
+
+    /// Agents a1, a2 … with these resources.
+    pub(super) fn agents(mut self, all: &[&str]) -> Self {
+        for (index, total) in all.iter().enumerate() {
+            self.add_agent(&format!("a{}", index + 1), total);
+        }
+        self
+    }
+
+    /// Frameworks, each in the role after the slash, or in one of its own.
+    pub(super) fn frameworks(mut self, all: &[&str]) -> Self {
+        for name in all {
+            let (id, role) = name.split_once('/').unwrap_or((name, name));
+            self.tell(Event::AddFramework { id: id.into(), role: role.to_string() });
+        }
+        self
+    }
+
+    pub(super) fn add_agent(&mut self, id: &str, total: &str) {
+        self.tell(Event::AddAgent {
+            id: id.into(),
+            hostname: format!("host-{id}"),
+            total: resources(total),
+            used: Vec::new(),
+        });
+    }
+
+    /// An event, without a cycle.
+    pub(super) fn tell(&mut self, event: Event) {
+        let mut effects = Vec::new();
+        self.allocator.handle(self.now, event, &mut effects);
+        self.take(effects);
+    }
+
+    /// A cycle; says who was offered what, as `f1: a1 cpus:4`.
+    pub(super) fn cycle(&mut self) -> Vec<String> {
+        let mut effects = Vec::new();
+        self.allocator.allocate(self.now, &mut effects);
+        self.take(effects)
+    }
+
+    pub(super) fn after(&mut self, secs: u64) -> Vec<String> {
+        self.now = self.now + Duration::from_secs(secs);
+        self.cycle()
+    }
+
+    fn take(&mut self, effects: Vec<Effect>) -> Vec<String> {
+        let mut lines = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Offer { framework, parts, gang, available_until } => {
+                    let texts: Vec<String> = parts.iter().map(part_text).collect();
+                    lines.push(format!("{framework}: {}", texts.join(" + ")));
+                    if let Some(id) = &gang {
+                        self.gangs.remove(&(framework.clone(), id.clone()));
+                    }
+                    self.offers.insert(self.offers_so_far, Offered { framework, parts, gang, until: available_until });
+                    self.offers_so_far += 1;
+                }
+                Effect::GangStatus { framework, id, held, asked: _, waiting_for, planned_start, refused } => {
+                    self.gangs.insert((framework, id), Status { held, waiting_for, planned_start, refused });
+                }
+            }
+        }
+        self.allocator.sanity_check();
+        lines
+    }
+
+    /// Number of the open offer of a framework on an agent.
+    pub(super) fn offer_of(&self, framework: &str, agent: &str) -> usize {
+        let of = |offer: &Offered| {
+            offer.framework.as_str() == framework && offer.parts.iter().any(|part| part.agent.as_str() == agent)
+        };
+        *self
+            .offers
+            .iter()
+            .find(|(_, offer)| of(offer))
+            .unwrap_or_else(|| panic!("{framework} has no offer of {agent}"))
+            .0
+    }
+
+    /// Declines an offer.
+    pub(super) fn decline(&mut self, framework: &str, agent: &str, refuse: Duration) {
+        let offer = self.offer_of(framework, agent);
+        self.give_back(offer, Some(refuse));
+    }
+
+    pub(super) fn give_back(&mut self, offer: usize, refuse: Option<Duration>) {
+        let offer = self.offers.remove(&offer).expect("the offer is open");
+        for part in offer.parts {
+            self.tell(Event::Recover {
+                framework: offer.framework.clone(),
+                agent: part.agent,
+                resources: part.resources,
+                back_by: offer.until,
+                refuse,
+            });
+        }
+    }
+
+    /// Launches a task on an offer of one agent; the rest comes back with a filter of 5 s.
+    pub(super) fn launch(&mut self, framework: &str, agent: &str, task: &str, max_secs: Option<u64>) {
+        let offer = self.offer_of(framework, agent);
+        self.accept(offer, &resources(task), max_secs);
+    }
+
+    pub(super) fn accept(&mut self, offer: usize, task: &Resources, max_secs: Option<u64>) {
+        let offer = self.offers.remove(&offer).expect("the offer is open");
+        let ends_at = max_secs.map(|secs| self.now + Duration::from_secs(secs));
+        for part in offer.parts {
+            let task = if offer.gang.is_some() { part.resources.clone() } else { task.clone() };
+            self.tell(Event::Launched {
+                framework: offer.framework.clone(),
+                agent: part.agent.clone(),
+                resources: task.clone(),
+                offered_until: offer.until,
+                ends_at,
+            });
+            let rest = part.resources.checked_sub(&task).expect("a task fits into its offer");
+            self.tell(Event::Recover {
+                framework: offer.framework.clone(),
+                agent: part.agent.clone(),
+                resources: rest,
+                back_by: offer.until,
+                refuse: Some(Duration::from_secs(5)),
+            });
+            self.tasks.push(Running {
+                framework: offer.framework.clone(),
+                agent: part.agent,
+                resources: task,
+                ends_at,
+            });
+        }
+    }
+
+    /// A task ends.
+    pub(super) fn end(&mut self, index: usize) {
+        let Running { framework, agent, resources, ends_at } = self.tasks.remove(index);
+        self.tell(Event::Recover { framework, agent, resources, back_by: ends_at, refuse: None });
+    }
+
+    /// Tasks that should have ended by now do.
+    pub(super) fn end_due(&mut self) {
+        while let Some(index) = self.tasks.iter().position(|task| task.ends_at.is_some_and(|at| at <= self.now)) {
+            self.end(index);
+        }
+    }
+
+    pub(super) fn ask(&mut self, framework: &str, request: GangRequest) {
+        self.tell(Event::RequestGang { framework: framework.into(), request });
+    }
+
+    pub(super) fn status(&self, framework: &str, id: &str) -> &Status {
+        &self.gangs[&(framework.into(), id.to_string())]
+    }
+
+    /// All that a framework has, offers included.
+    pub(super) fn has(&self, framework: &str) -> Resources {
+        let offered = self.offers.values().filter(|offer| offer.framework.as_str() == framework);
+        let offered = offered.flat_map(|offer| offer.parts.iter().map(|part| &part.resources));
+        let running = self.tasks.iter().filter(|task| task.framework.as_str() == framework);
+        offered.chain(running.map(|task| &task.resources)).sum()
+    }
+}
+
+fn part_text(part: &Part) -> String {
+    let slots = part.slots.map(|slots| format!(" ({slots} slots)")).unwrap_or_default();
+    format!("{} {}{slots}", part.agent, part.resources)
+}
+
+pub(super) fn resources(text: &str) -> Resources {
+    text.parse().expect("resources in a test are well formed")
+}
+
+pub(super) fn seconds(seconds: u64) -> Time {
+    Time(seconds * 1_000_000_000)
+}
+
+pub(super) fn used(framework: &str, text: &str) -> Used {
+    Used { framework: framework.into(), resources: resources(text), back_by: None }
+}
+
+/// A request for slots without constraints.
+pub(super) fn gang(id: &str, slots: u32, per_slot: &str) -> GangRequest {
+    GangRequest {
+        id: id.to_string(),
+        slots,
+        per_slot: resources(per_slot),
+        per_agent: None,
+        agents: None,
+        max_slots_per_agent: None,
+        include_hosts: Vec::new(),
+        exclude_hosts: Vec::new(),
+        within_ms: None,
+        max_duration_ms: None,
+        spread: None,
+    }
+}

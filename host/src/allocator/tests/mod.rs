@@ -1,0 +1,6 @@
+//! What the allocator promises, event by event and for random events.
+
+mod env;
+mod gangs;
+mod offers;
+mod random;
