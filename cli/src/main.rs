@@ -1,2 +1,27 @@
-//! The `mesos` command.
-fn main() {}
+//! The `mesos` command: args → run → exit code.
+
+mod args;
+mod cluster;
+mod commands;
+mod context;
+mod daemon;
+mod errors;
+mod foreground;
+mod help;
+mod local;
+mod names;
+mod output;
+mod plugin;
+mod sandbox;
+mod settings;
+mod values;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let code = match args::run(std::env::args_os().collect()) {
+        Ok(code) => code,
+        Err(error) => errors::report(&error),
+    };
+    errors::exit_code(code)
+}
