@@ -11,5 +11,6 @@ pub mod master;
 pub mod allocator;
 pub mod framework;
 pub mod loader;
+pub mod http;
 pub mod protocol;
 mod time;

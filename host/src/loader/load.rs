@@ -75,7 +75,8 @@ pub enum LoadProblem {
     },
 }
 
-/// Loads `file` into this process, or gives what was loaded before. It is never unloaded.
+/// Loads `file` into this process, or gives what was loaded before. It is never unloaded. Set the log up first: a plugin
+/// is told once how detailed its lines may be.
 ///
 /// # Errors
 /// When it has changed or doesn't fit.

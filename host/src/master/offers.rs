@@ -117,7 +117,8 @@ impl Master {
 
     pub(super) fn expire_offers(&mut self, now: Time, effects: &mut Vec<Effect>) {
         let settled = |expires: &Time, open: bool| *expires <= now || !open;
-        while let Some((_, id)) = self.offers_by_age.pop_front_if(|(at, id)| settled(at, self.offers.contains_key(id))) {
+        while let Some((_, id)) = self.offers_by_age.pop_front_if(|(at, id)| settled(at, self.offers.contains_key(id)))
+        {
             if self.offers.contains_key(&id) {
                 self.rescind(now, &id, Some(HOARDER_FILTER), effects);
             }

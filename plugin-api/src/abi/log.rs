@@ -138,6 +138,21 @@ mod tests {
     }
 
     #[test]
+    fn a_panic_of_a_thread_of_the_plugin_is_logged() {
+        let who = Identity { name: "mpi", version: "0.1.0" };
+        super::super::guard::guard(who, "handle", || Ok(())).expect("only installs the hook");
+        let forwarder = Forwarder { who, max_level: filter(1), write: WriteLog { line: keep } };
+        let worker = std::thread::Builder::new().name("worker".to_owned()).spawn(|| {
+            let panics = || tracing::subscriber::with_default(forwarder, || panic!("lost a socket"));
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(panics)).expect_err("it panics");
+            LINES.take()
+        });
+        let lines = worker.expect("a thread").join().expect("caught");
+        let [line] = &lines[..] else { panic!("one line: {lines:?}") };
+        assert!(line.starts_with("1 mpi ") && line.contains(": thread worker panicked: lost a socket at "), "{line}");
+    }
+
+    #[test]
     fn levels_survive_the_trip_as_numbers() {
         for level in [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE] {
             assert_eq!(filter(number(level)).into_level(), Some(level));

@@ -4,7 +4,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::routing::get;
 use mesos_plugin_api::v1::scheduler;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -17,6 +16,7 @@ use super::blobs::BlobError;
 use crate::protocol::client::{CHUNK_BYTES, Connect, LocalMaster, MESSAGE_BYTES_MAX};
 use crate::protocol::link::{LINK_BATCHES_MAX, Link};
 use crate::protocol::master_server::{Master, MasterServer};
+use crate::protocol::token::same;
 use crate::protocol::{AgentCallBatch, AgentEventBatch, BlobChunk, BlobName, BlobStored, OperatorCall, OperatorReply};
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -26,11 +26,13 @@ const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
 /// Serves until the task is aborted.
 pub(super) async fn serve(listener: TcpListener, master: LocalMaster, token: Option<String>) {
-    let service = Service { master, token: token.map(Arc::from) };
+    let token: Option<Arc<str>> = token.map(Arc::from);
+    let face = crate::http::router(master.clone(), token.clone());
+    let service = Service { master, token };
     let grpc = MasterServer::new(service)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
-    let router = Routes::new(grpc).into_axum_router().route("/health", get(|| async { "ok\n" }));
+    let router = Routes::new(grpc).into_axum_router().reset_fallback().merge(face);
     let served = tonic::transport::Server::builder()
         .accept_http1(true)
         .tcp_nodelay(true)
@@ -70,11 +72,6 @@ impl Service {
     async fn connect(&self, connect: Connect) -> Result<(), Status> {
         self.master.connect.send(connect).await.map_err(|_| Status::unavailable("the master is ending"))
     }
-}
-
-/// Compares without telling by its time where they differ.
-fn same(one: &[u8], other: &[u8]) -> bool {
-    one.len() == other.len() && one.iter().zip(other).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
 }
 
 #[tonic::async_trait]

@@ -106,3 +106,29 @@ async fn blobs_go_both_ways() {
         assert!(lied.contains(&name), "{lied}");
     }
 }
+
+/// As a browser or Prometheus would ask.
+async fn http_get(address: SocketAddr, path: &str, headers: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{headers}\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn the_same_port_speaks_http() {
+    let folder = tempfile::tempdir().unwrap();
+    let master = start(&folder, "127.0.0.1:0").await.unwrap();
+    let address = master.address().unwrap();
+    let token = "Authorization: Bearer right\r\n";
+    assert!(http_get(address, "/health", "").await.contains("200 OK"));
+    assert!(http_get(address, "/metrics", token).await.contains("mesos_master_epoch 1"));
+    assert!(http_get(address, "/state", token).await.contains("\"master_id\":\"M\""));
+    for path in ["/state", "/metrics"] {
+        assert!(http_get(address, path, "").await.contains("401 Unauthorized"));
+    }
+    assert!(http_get(address, "/nothing", token).await.contains("404"));
+}
