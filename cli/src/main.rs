@@ -12,6 +12,7 @@ mod local;
 mod names;
 mod output;
 mod plugin;
+mod run;
 mod sandbox;
 mod settings;
 mod values;

@@ -8,6 +8,7 @@ mod help;
 mod kill;
 mod master;
 mod plugins;
+mod run;
 mod tasks;
 mod teardown;
 mod why;
@@ -66,6 +67,7 @@ impl Group {
 
 /// Every verb.
 pub static ALL: &[Verb] = &[
+    run::VERB,
     kill::VERB,
     teardown::VERB,
     tasks::VERB,
