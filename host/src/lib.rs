@@ -7,10 +7,19 @@
 //! executor ◀─ launch ─ isolation ◀─ agent ◀─ run task ─ master
 //! ```
 
+pub mod agent;
+pub mod executor;
 pub mod master;
 pub mod allocator;
 pub mod framework;
+pub mod launcher;
 pub mod loader;
 pub mod http;
 pub mod protocol;
 mod time;
+
+/// Takes over this process, and never returns, when this library has started it to be one of its helpers. A program that
+/// starts clusters calls it first in `main`, before it makes threads.
+pub fn init() {
+    launcher::run_if_launcher();
+}

@@ -40,7 +40,7 @@ pub(super) struct Gang {
     /// It goes by age.
     aged: bool,
     /// This cycle has dealt with it.
-    seen: bool,
+    pub(super) seen: bool,
     pub(super) plan: Option<Plan>,
     pub(super) held: Vec<Hold>,
     waiting_for: String,

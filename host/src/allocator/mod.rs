@@ -145,13 +145,24 @@ impl Allocator {
             self.refresh(agent);
         }
         self.place_aged_gangs(now, effects);
+        let first_agent = self.first_agent;
         self.share_out(now, &changed, effects);
         let again = self.agents_that_all_passed(&changed);
         if !again.is_empty() {
             self.share_out(now, &again, effects);
         }
+        self.turn(first_agent);
         self.backfill(now, effects);
         self.tell_gangs(effects);
+    }
+
+    /// The next cycle begins where this one ended, or one agent on if it went all the way round.
+    fn turn(&mut self, began: u32) {
+        let agents = self.agents.bound().max(1);
+        self.first_agent %= agents;
+        if self.first_agent == began {
+            self.first_agent = (began + 1) % agents;
+        }
     }
 
     /// Agents that are left over as those who want them have declined them for no time; they get them after all.
@@ -317,7 +328,7 @@ impl Allocator {
         row.recover(number, &resources);
         self.shrink_share(number, &resources);
         self.touch(agent);
-        match refuse {
+        match refuse.filter(|_| !resources.is_empty()) {
             None if !self.passed.is_empty() => self.clear_passes(agent),
             None => {}
             Some(Duration::ZERO) => self.pass(number, agent),

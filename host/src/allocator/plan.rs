@@ -61,7 +61,7 @@ impl Allocator {
 
     fn prospects(&self, now: Time, shape: &Shape) -> Vec<Prospect> {
         let mut wanted_before: BTreeMap<u32, Scalars> = BTreeMap::new();
-        for gang in self.gangs.iter().filter(|gang| !gang.held.is_empty()) {
+        for gang in self.gangs.iter().filter(|gang| gang.seen) {
             for (agent, slots) in gang.plan.iter().flat_map(|plan| &plan.targets) {
                 wanted_before.entry(*agent).or_default().plus(&gang.shape.amount(*slots));
             }

@@ -52,10 +52,6 @@ impl<Id: Ord, T> Slots<Id, T> {
         self.rows.len() as u32
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.numbers.len()
-    }
-
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
         self.rows.iter().enumerate().filter_map(|(number, row)| Some((number as u32, row.as_ref()?)))
     }

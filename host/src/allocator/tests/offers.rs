@@ -53,13 +53,13 @@ fn a_role_shares_what_is_its_own() {
 
 #[test]
 fn a_custom_scalar_can_be_the_dominant_one() {
-    // f1 has all of the gpus there are and little else: f2 comes first.
+    // f1 has all of the gpus there are and little else: its share is 1, and f2 comes first for all the rest.
     let mut env = TestEnv::new().agents(&["cpus:1;mem:32;gpus:2", "cpus:9;mem:900"]).frameworks(&["f1"]);
     env.cycle();
     env.launch("f1", "a1", "cpus:0.1;gpus:2", None);
     env.decline("f1", "a2", Duration::ZERO);
     env.tell(Event::AddFramework { id: "f2".into(), role: "two".into() });
-    assert_eq!(env.cycle(), ["f2: a1 cpus:0.9;mem:32", "f1: a2 cpus:9;mem:900"]);
+    assert_eq!(env.cycle(), ["f2: a2 cpus:9;mem:900", "f2: a1 cpus:0.9;mem:32"]);
 }
 
 #[test]
@@ -135,12 +135,10 @@ fn no_agent_is_always_first() {
     let mut first = Vec::new();
     for _ in 0..3 {
         first.push(env.cycle()[0].clone());
-        // All three come back, the last one first.
-        for agent in ["a3", "a2", "a1"] {
+        for agent in ["a1", "a2", "a3"] {
             let offer = env.offer_of("f1", agent);
             env.give_back(offer, None);
         }
-        env.allocator.first_agent = (env.allocator.first_agent + 1) % 3;
     }
     first.sort();
     assert_eq!(first, ["f1: a1 cpus:1", "f1: a2 cpus:1", "f1: a3 cpus:1"]);
@@ -210,9 +208,7 @@ fn a_disconnected_framework_gets_nothing_until_it_is_back() {
 fn giving_back_twice_is_a_broken_invariant() {
     let mut env = TestEnv::new().agents(&["cpus:4"]).frameworks(&["f1"]);
     env.cycle();
-    let offer = env.offer_of("f1", "a1");
     env.launch("f1", "a1", "cpus:1", None);
-    let _ = offer;
     env.tell(Event::Recover {
         framework: "f1".into(),
         agent: "a1".into(),
