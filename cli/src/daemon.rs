@@ -69,6 +69,17 @@ pub fn tell_address(file: Option<&str>, address: &str) -> Result<()> {
     written.with_context(|| format!("{} can't be written", path.display()))
 }
 
+/// With `background`, becomes a session of its own, which no terminal ends.
+///
+/// # Errors
+/// This process leads a process group.
+pub fn leave_terminal(background: bool) -> Result<()> {
+    if background {
+        nix::unistd::setsid().context("the terminal can't be left")?;
+    }
+    Ok(())
+}
+
 /// Waits for TERM or INT.
 ///
 /// # Errors

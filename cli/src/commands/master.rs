@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use clap::{Arg, Command};
+use clap::{Arg, ArgAction, Command};
 use mesos_host::master::MasterConfig;
 use mesos_host::master::shell::{MasterHandle, MasterOptions};
 
@@ -26,6 +26,7 @@ fn command(command: Command) -> Command {
         )
         .args([MASTER_IP.arg(), MASTER_PORT.arg(), MASTER_WORK_DIR.arg()])
         .arg(Arg::new("address-file").long("address-file").value_name("FILE").hide(true).help("Write the address there"))
+        .arg(Arg::new("background").long("background").action(ArgAction::SetTrue).hide(true).help("Leave the terminal"))
         .after_long_help(examples(&[
             ("mesos master", "a master for this machine only, on port 5050"),
             ("mesos master --ip 10.0.0.1 --work-dir /srv/mesos", "one for a network; its token is in /srv/mesos/token"),
@@ -41,6 +42,7 @@ fn run(context: &Context) -> Result<i32> {
         None => daemon::work_dir("master")?,
     };
     let named = context.find(&TOKEN_FILE).map(|value| value.text);
+    daemon::leave_terminal(context.given("background"))?;
     context.runtime()?.block_on(async {
         let token = daemon::token(ip, named.as_deref(), &work_dir)?;
         let config = MasterConfig { master_id: names::unique("m"), ..MasterConfig::default() };

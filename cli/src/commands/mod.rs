@@ -1,16 +1,21 @@
 //! The verbs, one file each, in the order of the help.
 
+mod agent;
 mod agents;
 mod completions;
 mod config;
+mod down;
+mod exec;
 mod frameworks;
 mod help;
 mod kill;
+mod logs;
 mod master;
 mod plugins;
 mod run;
 mod tasks;
 mod teardown;
+mod up;
 mod why;
 
 use anyhow::Result;
@@ -68,13 +73,18 @@ impl Group {
 /// Every verb.
 pub static ALL: &[Verb] = &[
     run::VERB,
+    logs::VERB,
+    exec::VERB,
     kill::VERB,
     teardown::VERB,
     tasks::VERB,
     frameworks::VERB,
     agents::VERB,
     why::VERB,
+    up::VERB,
+    down::VERB,
     master::VERB,
+    agent::VERB,
     plugins::VERB,
     config::VERB,
     completions::VERB,

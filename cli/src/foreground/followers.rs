@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 use mesos_host::protocol::{FileChunk, ReadFile};
 use mesos_plugin_api::framework::{Follow, FollowFile};
-use mesos_plugin_api::v1::{FrameworkId, TaskId};
+use mesos_plugin_api::v1::FrameworkId;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -53,8 +53,10 @@ impl Followers {
             let _turn = turns.acquire().await.expect("the semaphore is never closed");
             let task = follow.task_id;
             let followed = async {
-                let sinks: Result<Vec<Sink>> = follow.files.into_iter().map(|file| Sink::open(file, &screen)).collect();
-                Follower { sandboxes, framework, task: task.clone(), sinks: sinks? }.run().await
+                let framework = Some(framework.to_string());
+                let wanted = Wanted { task: task.to_string(), framework, files: follow.files, growing: true };
+                // The master may just have another leader: that is no reason to lose output.
+                Follower::new(sandboxes, &screen, wanted)?.run(TRIES_MAX).await
             };
             if let Err(error) = followed.await {
                 screen.remark(&format!("the output of task {task} is incomplete: {error:#}")).await;
@@ -68,25 +70,49 @@ impl Followers {
     }
 }
 
-struct Follower {
+/// What is read.
+pub struct Wanted {
+    /// The task's id.
+    pub task: String,
+    /// Its framework, by id or name, where it must be said.
+    pub framework: Option<String>,
+    /// Files of its sandbox, and where they are shown.
+    pub files: Vec<FollowFile>,
+    /// Until the task has ended, and not only what is there now.
+    pub growing: bool,
+}
+
+/// Reads files of one task.
+pub struct Follower {
     sandboxes: Arc<Sandboxes>,
-    framework: FrameworkId,
-    task: TaskId,
+    wanted: Wanted,
     sinks: Vec<Sink>,
 }
 
 impl Follower {
-    async fn run(mut self) -> Result<()> {
-        let mut tries = 0;
+    /// A follower that has read nothing.
+    ///
+    /// # Errors
+    /// A file that it writes into can't be opened.
+    pub fn new(sandboxes: Arc<Sandboxes>, screen: &Screen, wanted: Wanted) -> Result<Self> {
+        let sinks: Result<Vec<Sink>> = wanted.files.iter().map(|file| Sink::open(file.clone(), screen)).collect();
+        Ok(Self { sandboxes, wanted, sinks: sinks? })
+    }
+
+    /// Reads until all is handed on. What breaks before the first byte is tried again so often, later `TRIES_MAX` times in a row.
+    ///
+    /// # Errors
+    /// It broke more often than that.
+    pub async fn run(mut self, mut tries_left: u32) -> Result<()> {
         loop {
             let before = self.offsets();
             match self.read().await {
                 Ok(()) => break,
-                Err(error) if tries == TRIES_MAX => return Err(error),
-                Err(error) => tracing::debug!(task = %self.task, %error, "reading output again"),
+                Err(error) if tries_left == 0 => return Err(error),
+                Err(error) => tracing::debug!(task = self.wanted.task, %error, "reading output again"),
             }
             // What brings us further is no failure in a row.
-            tries = if self.offsets() == before { tries + 1 } else { 0 };
+            tries_left = if self.offsets() == before { tries_left - 1 } else { TRIES_MAX };
             tokio::time::sleep(RETRY).await;
         }
         for sink in &mut self.sinks {
@@ -101,13 +127,14 @@ impl Follower {
 
     /// Reads on from where each file stands until all have ended.
     async fn read(&mut self) -> Result<()> {
-        let located = self.sandboxes.locate(self.task.as_str(), Some(self.framework.as_str())).await?;
+        let located = self.sandboxes.locate(&self.wanted.task, self.wanted.framework.as_deref()).await?;
         let files = self.sinks.iter().map(|sink| ReadFile { path: sink.file.path.clone(), offset: Some(sink.offset) });
-        let mut stream = self.sandboxes.read(&located, files.collect(), true).await?;
+        let mut stream = self.sandboxes.read(&located, files.collect(), self.wanted.growing).await?;
         while let Some(chunk) = stream.message().await.map_err(|status| anyhow!("{}", status.message()))? {
             self.take(chunk).await?;
         }
-        if self.sinks.iter().all(|sink| sink.ended) { Ok(()) } else { Err(anyhow!("the agent ended the stream early")) }
+        let complete = !self.wanted.growing || self.sinks.iter().all(|sink| sink.ended);
+        if complete { Ok(()) } else { Err(anyhow!("the agent ended the stream early")) }
     }
 
     async fn take(&mut self, chunk: FileChunk) -> Result<()> {

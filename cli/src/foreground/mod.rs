@@ -24,6 +24,7 @@ use mesos_plugin_api::v1::{FrameworkId, FrameworkInfo, PluginRef};
 use mesos_plugin_api::{Framework, Injector};
 use tokio::sync::{mpsc, watch};
 
+pub use followers::{Follower, Wanted};
 pub use screen::{Screen, Word};
 
 use crate::sandbox::Sandboxes;

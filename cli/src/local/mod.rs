@@ -9,12 +9,14 @@
 mod folders;
 mod process;
 mod record;
+mod start;
 #[cfg(test)]
 mod tests;
 
-pub use folders::{Lock, StateFolders};
+pub use folders::StateFolders;
 pub use process::{Process, end_all};
 pub use record::{Agent, Record};
+pub use start::{Plan, down, up};
 
 use anyhow::Result;
 

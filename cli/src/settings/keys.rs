@@ -200,8 +200,8 @@ pub static AGENT_ADVERTISE: Key = Key {
     variable: "MESOS_AGENT_ADVERTISE",
     value: "ADDRESS",
     help: "The address that other machines reach this agent by",
-    more: "By default the address it listens on; needed with --ip 0.0.0.0. ",
-    check: nonempty,
+    more: "By default the address it listens on; with --ip 0.0.0.0 the one towards the master. ",
+    check: |text| values::ip(text).map(drop),
     ..KEY
 };
 /// `mesos agent`: its name.
