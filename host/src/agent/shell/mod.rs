@@ -2,6 +2,7 @@
 
 mod as_user;
 mod config;
+pub mod detect;
 mod executors;
 mod fetcher;
 mod launches;
@@ -130,10 +131,7 @@ fn own_program() -> PathBuf {
 }
 
 /// Makes a process and waits for it, so not on a thread of the runtime.
-async fn start_launcher(
-    config: &AgentConfig,
-    work_dir: &Path,
-) -> Result<(LauncherClient, LauncherEvents), AgentError> {
+async fn start_launcher(config: &AgentConfig, work_dir: &Path) -> Result<(LauncherClient, LauncherEvents), AgentError> {
     let (program, work_dir, policy) = (config.program.clone(), work_dir.to_owned(), config.on_agent_loss);
     let started = tokio::task::spawn_blocking(move || {
         // One that an agent before this one has left: its tasks are not known here and end with it.

@@ -23,9 +23,15 @@ pub(super) struct Process {
 }
 
 enum Kind {
-    Own { launch: Launch, account: Account },
+    Own {
+        launch: Launch,
+        account: Account,
+    },
     /// A task within an executor.
-    Shared { framework_id: FrameworkId, task_id: TaskId },
+    Shared {
+        framework_id: FrameworkId,
+        task_id: TaskId,
+    },
 }
 
 impl Process {
