@@ -5,6 +5,7 @@ mod config;
 pub mod detect;
 mod executors;
 mod fetcher;
+mod files;
 mod launches;
 mod link;
 mod processes;
@@ -26,6 +27,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 pub use config::{AgentConfig, AgentError, Bounds, Master};
 
 use self::executors::Executors;
+use self::files::{Execs, Files};
 use self::fetcher::{Fetcher, MasterSlot};
 use self::link::MasterLink;
 use self::processes::Process;
@@ -97,8 +99,14 @@ pub async fn start(config: AgentConfig, master: Master) -> Result<AgentHandle, A
     let (stop, stopped) = oneshot::channel();
     let mut incarnation = [0; 4];
     getrandom::fill(&mut incarnation).expect("the kernel gives random bytes");
+    let incarnation = hex(&incarnation);
+    let (clock, sandboxes) = (Clock::default(), Arc::new(Sandboxes::new(&work_dir.path)));
+    let execs = Execs::new(launcher.clone(), &incarnation);
+    let secret = work_dir.secret.clone();
+    let files = Files { sandboxes: sandboxes.clone(), secret, clock, execs: execs.clone() };
+    let server = files::serve(files, listener, config.listen)?;
     let shell = Shell {
-        clock: Clock::default(),
+        clock,
         core,
         master,
         link: None,
@@ -108,20 +116,20 @@ pub async fn start(config: AgentConfig, master: Master) -> Result<AgentHandle, A
         requests: Vec::new(),
         processes: BTreeMap::new(),
         users: Users::default(),
-        sandboxes: Arc::new(Sandboxes::new(&work_dir.path)),
+        sandboxes,
         attic: Attic::open(&work_dir.path, config.bounds),
         fetcher: Arc::new(Fetcher::new(work_dir.cache(), config.bounds.cache_bytes_max, master_slot.clone())),
         master_slot,
         executors,
         events,
-        incarnation: hex(&incarnation),
+        incarnation,
+        execs,
         program: config.program.clone().unwrap_or_else(own_program),
         exit: None,
-        servers: vec![socket],
+        servers: vec![socket, server],
         config,
         work_dir,
     };
-    drop(listener);
     let task = tokio::spawn(shell.run(launched, inbox, stopped));
     Ok(AgentHandle { port, stop: Some(stop), task })
 }
@@ -189,6 +197,7 @@ struct Shell {
     events: mpsc::Sender<Event>,
     /// Tells this process's containers from an earlier one's.
     incarnation: String,
+    execs: Execs,
     program: PathBuf,
     exit: Option<String>,
     servers: Vec<AbortHandle>,

@@ -181,6 +181,7 @@ impl Shell {
         let reason = if full { Reason::SandboxFull } else { Reason::CommandNotLaunched };
         let refusal = Refusal { reason, message: failed.message.clone() };
         self.requests.push(Request::Release { container: failed.container.clone() });
+        self.execs.over(&failed.container, Err(failed.message.clone()));
         self.tell(&failed.container, |id| Event::LaunchFailed { id, refusal });
     }
 
@@ -194,6 +195,7 @@ impl Shell {
         if exited.leftover > 0 {
             tracing::warn!("{} processes of container {} can't be killed", exited.leftover, exited.container);
         }
+        self.execs.over(&exited.container, Ok(exit));
         self.tell(&exited.container, |id| Event::Exited { id, exit });
     }
 }

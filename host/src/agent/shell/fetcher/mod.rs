@@ -14,12 +14,13 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use mesos_plugin_api::v1::{Reason, Uri};
 
 use super::as_user::blocking;
+use super::sandboxes::is_inside;
 use super::users::Account;
 use crate::agent::event::Refusal;
 use crate::protocol::client::MasterClient;
@@ -179,8 +180,7 @@ fn output_name(uri: &Uri) -> Result<PathBuf, FetchError> {
         path.rsplit(['/', ':']).next().unwrap_or_default().to_string()
     };
     let name = PathBuf::from(uri.output_file.clone().unwrap_or_else(from_uri));
-    let inside = name.components().all(|part| matches!(part, Component::Normal(_)));
-    if name.as_os_str().is_empty() || !inside {
+    if !is_inside(&name) {
         let problem = "is no name for a file in the sandbox; give another as output_file";
         return Err(FetchError::Refused(format!("{:?} {problem}", name.display())));
     }
