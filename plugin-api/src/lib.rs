@@ -7,16 +7,25 @@
 //!
 //! [`v1`] holds the words of Mesos v1 as messages; [`Framework`], [`Executor`] and [`Plugin`] are the traits; [`FakeMaster`]
 //! drives a framework half in tests.
+//!
+//! A whole plugin, to be built as a `cdylib` and put into the plugins folder:
+//!
+//! ```ignore
+#![doc = include_str!("../examples/hello.rs")]
+//! ```
 
-pub mod command;
-pub mod executor;
-pub mod fake_master;
-pub mod framework;
-mod ids;
-mod plugin;
-pub mod resources;
 mod time;
+mod ids;
+pub mod resources;
 mod words;
+pub mod command;
+pub mod framework;
+pub mod executor;
+mod plugin;
+pub mod declaration;
+pub mod codec;
+pub mod abi;
+pub mod fake_master;
 
 pub use command::{CommandHost, Invocation};
 pub use executor::{Executor, ExecutorCalls};

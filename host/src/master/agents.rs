@@ -1,0 +1,302 @@
+//! Agents: admission, connection, loss.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mesos_plugin_api::Time;
+use mesos_plugin_api::v1::{
+    AgentId, AgentInfo, ExecutorId, ExecutorInfo, FrameworkId, Reason, Resources, TaskId, TaskState, scheduler,
+};
+
+use super::validation::check_agent;
+use super::{Effect, LinkId, Master, Peer, make_id};
+use crate::allocator;
+use crate::protocol::{
+    AgentCall, KillTask, Ping, Refused, Register, Registered, ShutdownExecutor, ShutdownFramework, agent_call,
+    agent_event,
+};
+
+/// One agent that was admitted and not lost.
+#[derive(Debug)]
+pub(super) struct Agent {
+    pub(super) info: AgentInfo,
+    pub(super) version: String,
+    /// Signs tokens for its output.
+    pub(super) secret: Vec<u8>,
+    pub(super) link: Option<LinkId>,
+    /// Lost then, unless it answers or comes back before.
+    pub(super) lost_at: Option<Time>,
+    pub(super) registered: Time,
+    pub(super) tasks: BTreeSet<(FrameworkId, TaskId)>,
+    pub(super) executors: BTreeMap<(FrameworkId, ExecutorId), ExecutorInfo>,
+}
+
+impl Agent {
+    pub(super) fn total(&self) -> &Resources {
+        &self.info.resources
+    }
+}
+
+impl Master {
+    pub(super) fn agent_connected(&mut self, link: LinkId) {
+        self.links.insert(link, Peer::UnknownAgent);
+    }
+
+    pub(super) fn agent_called(&mut self, now: Time, link: LinkId, call: AgentCall, effects: &mut Vec<Effect>) {
+        let Some(call) = call.call else { return };
+        match (self.links.get(&link).cloned(), call) {
+            (Some(Peer::UnknownAgent | Peer::Agent(_)), agent_call::Call::Register(register)) => {
+                self.register(now, link, register, effects);
+            }
+            (Some(Peer::Agent(id)), call) => {
+                self.heard_from(now, &id);
+                match call {
+                    agent_call::Call::Register(_) => unreachable!("the arm above takes it"),
+                    agent_call::Call::Update(update) => self.task_updated(now, &id, update, effects),
+                    agent_call::Call::Message(message) => self.message_from_executor(&id, message, effects),
+                    agent_call::Call::MessageAcknowledge(acknowledge) => {
+                        self.acknowledge_from_executor(&id, acknowledge, effects);
+                    }
+                    agent_call::Call::ExecutorEnded(ended) => self.executor_ended(now, &id, ended, effects),
+                    agent_call::Call::Pong(_) => {}
+                }
+            }
+            // An agent speaks before it has registered, or after its link was replaced: it will register anew.
+            _ => self.close(link, effects),
+        }
+    }
+
+    fn register(&mut self, now: Time, link: LinkId, register: Register, effects: &mut Vec<Effect>) {
+        let mut info = match check_agent(register.agent.clone()) {
+            Ok(info) => info,
+            Err(message) => return self.refuse_agent(link, message, effects),
+        };
+        let id = match info.id.take() {
+            Some(id) => id,
+            None => AgentId::new(make_id(&self.config, 'A', &mut self.next_agent)),
+        };
+        if let Some(agent) = self.agents.get(&id) {
+            if agent.info.hostname != info.hostname {
+                let message = format!(
+                    "the id {id} belongs to {}, not to {}; remove the work folder that was copied from there",
+                    agent.info.hostname, info.hostname
+                );
+                return self.refuse_agent(link, message, effects);
+            }
+            if let Some(old) = agent.link.filter(|old| *old != link) {
+                self.close(old, effects);
+            }
+        }
+        info.id = Some(id.clone());
+        self.links.insert(link, Peer::Agent(id.clone()));
+        let event = Registered { agent_id: id.clone(), master_epoch: self.config.epoch };
+        effects.push(Effect::ToAgent { link, event: agent_event::Event::Registered(event) });
+        self.admit(now, &id, link, info, &register);
+        self.compare_with_record(now, &id, register, effects);
+        self.after_agent_change(now, &id, effects);
+    }
+
+    fn refuse_agent(&mut self, link: LinkId, message: String, effects: &mut Vec<Effect>) {
+        effects.push(Effect::ToAgent { link, event: agent_event::Event::Refused(Refused { message }) });
+        self.close(link, effects);
+    }
+
+    fn admit(&mut self, now: Time, id: &AgentId, link: LinkId, info: AgentInfo, register: &Register) {
+        if let Some(agent) = self.agents.get_mut(id) {
+            agent.version.clone_from(&register.version);
+            agent.secret.clone_from(&register.secret);
+            agent.link = Some(link);
+            agent.info = info;
+        } else {
+            let agent = Agent {
+                info: info.clone(),
+                version: register.version.clone(),
+                secret: register.secret.clone(),
+                link: Some(link),
+                lost_at: None,
+                registered: now,
+                tasks: BTreeSet::new(),
+                executors: BTreeMap::new(),
+            };
+            self.agents.insert(id.clone(), agent);
+            let event = allocator::Event::AddAgent {
+                id: id.clone(),
+                hostname: info.hostname,
+                total: info.resources,
+                used: Vec::new(),
+            };
+            self.tell_allocator(now, event);
+        }
+        self.heard_from(now, id);
+        self.next_ping.get_or_insert(now + self.config.ping_interval);
+    }
+
+    /// What an agent that comes back runs, against what it should run: each side learns what it missed.
+    fn compare_with_record(&mut self, now: Time, id: &AgentId, register: Register, effects: &mut Vec<Effect>) {
+        let link = self.agents[id].link.expect("it has just registered");
+        let mut runs = BTreeSet::new();
+        let mut unknown_frameworks = BTreeSet::new();
+        for record in register.tasks {
+            let (framework_id, task_id) = (record.framework_id.clone(), record.task.id.clone());
+            runs.insert((framework_id.clone(), task_id.clone()));
+            if !self.frameworks.contains_key(&framework_id) {
+                unknown_frameworks.insert(framework_id);
+            } else if let Some(kill) = self.kill_wanted(&framework_id, &task_id) {
+                effects.push(Effect::ToAgent { link, event: agent_event::Event::KillTask(kill) });
+            }
+        }
+        for framework_id in unknown_frameworks {
+            let event = agent_event::Event::ShutdownFramework(ShutdownFramework { framework_id });
+            effects.push(Effect::ToAgent { link, event });
+        }
+        let missing: Vec<_> = self.agents[id].tasks.difference(&runs).cloned().collect();
+        for (framework_id, task_id) in missing {
+            let message = format!("the agent {id} never got the task, or forgot it in a restart");
+            self.end_task(
+                now,
+                &framework_id,
+                &task_id,
+                TaskState::TaskDropped,
+                Reason::AgentRestarted,
+                message,
+                effects,
+            );
+        }
+        let executors: BTreeSet<_> =
+            register.executors.iter().map(|record| (record.framework_id.clone(), record.executor.id.clone())).collect();
+        let gone: Vec<_> = self.agents[id].executors.keys().filter(|key| !executors.contains(key)).cloned().collect();
+        for (framework_id, executor_id) in gone {
+            self.executor_gone(
+                now,
+                id,
+                &framework_id,
+                &executor_id,
+                None,
+                Some("gone when its agent came back".into()),
+                effects,
+            );
+        }
+    }
+
+    fn kill_wanted(&self, framework_id: &FrameworkId, task_id: &TaskId) -> Option<KillTask> {
+        let framework = &self.frameworks[framework_id];
+        let kill = |grace_ms| KillTask {
+            framework_id: framework_id.clone(),
+            task_id: task_id.clone(),
+            grace_ms,
+            reason: None,
+            message: None,
+        };
+        match framework.tasks.get(task_id) {
+            None => Some(kill(None)),
+            Some(task) => task.kill_wanted.clone().or_else(|| framework.ending.is_some().then(|| kill(None))),
+        }
+    }
+
+    fn after_agent_change(&mut self, now: Time, id: &AgentId, effects: &mut Vec<Effect>) {
+        self.tell_allocator(
+            now,
+            allocator::Event::UpdateAgent { id: id.clone(), total: self.agents[id].total().clone() },
+        );
+        self.tell_allocator(now, allocator::Event::ActivateAgent { id: id.clone() });
+        self.carry_out_allocation(now, effects);
+    }
+
+    fn heard_from(&mut self, now: Time, id: &AgentId) {
+        let patience = self.config.ping_interval * self.config.pings_missed_max;
+        if let Some(agent) = self.agents.get_mut(id) {
+            agent.lost_at = Some(now + patience);
+        }
+    }
+
+    pub(super) fn ping_agents(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        if self.next_ping.is_none_or(|at| at > now) {
+            return;
+        }
+        self.lose_silent_agents(now, effects);
+        self.next_ping = (!self.agents.is_empty()).then(|| now + self.config.ping_interval);
+        for link in self.agents.values().filter_map(|agent| agent.link) {
+            effects.push(Effect::ToAgent { link, event: agent_event::Event::Ping(Ping {}) });
+        }
+    }
+
+    pub(super) fn agent_disconnected(&mut self, now: Time, id: &AgentId, link: LinkId, effects: &mut Vec<Effect>) {
+        let Some(agent) = self.agents.get_mut(id).filter(|agent| agent.link == Some(link)) else { return };
+        agent.link = None;
+        self.rescind_on(now, id, effects);
+        self.tell_allocator(now, allocator::Event::DeactivateAgent { id: id.clone() });
+        if self.agents[id].tasks.is_empty() && self.agents[id].executors.is_empty() {
+            // Nothing is lost with it; it comes back as if it were new.
+            self.lose_agent(now, id, effects);
+        }
+        self.carry_out_allocation(now, effects);
+    }
+
+    fn lose_silent_agents(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        let silent = |agent: &Agent| agent.lost_at.is_some_and(|at| at <= now);
+        let lost: Vec<AgentId> =
+            self.agents.iter().filter(|(_, agent)| silent(agent)).map(|(id, _)| id.clone()).collect();
+        for id in lost {
+            self.rescind_on(now, &id, effects);
+            self.lose_agent(now, &id, effects);
+        }
+    }
+
+    fn lose_agent(&mut self, now: Time, id: &AgentId, effects: &mut Vec<Effect>) {
+        let hostname = self.agents[id].info.hostname.clone();
+        let message = format!("the agent {id} on {hostname} was lost");
+        let mut concerned = BTreeSet::new();
+        for (framework_id, task_id) in self.agents[id].tasks.clone() {
+            self.end_task(
+                now,
+                &framework_id,
+                &task_id,
+                TaskState::TaskLost,
+                Reason::AgentRemoved,
+                message.clone(),
+                effects,
+            );
+            concerned.insert(framework_id);
+        }
+        for (framework_id, executor_id) in self.agents[id].executors.keys().cloned().collect::<Vec<_>>() {
+            self.executor_gone(now, id, &framework_id, &executor_id, None, Some(message.clone()), effects);
+            concerned.insert(framework_id);
+        }
+        for framework_id in concerned {
+            let failure =
+                scheduler::Failure { agent_id: id.clone(), message: Some(message.clone()), ..Default::default() };
+            self.tell(&framework_id, scheduler::event::Event::Failure(failure), effects);
+        }
+        if let Some(link) = self.agents[id].link {
+            self.close(link, effects);
+        }
+        self.agents.remove(id);
+        self.tell_allocator(now, allocator::Event::RemoveAgent { id: id.clone() });
+        self.carry_out_allocation(now, effects);
+    }
+
+    /// Sends to an agent if it is connected; if not, what it missed is compared when it comes back.
+    pub(super) fn tell_agent(&self, id: &AgentId, event: agent_event::Event, effects: &mut Vec<Effect>) {
+        if let Some(link) = self.agents.get(id).and_then(|agent| agent.link) {
+            effects.push(Effect::ToAgent { link, event });
+        }
+    }
+
+    pub(super) fn shut_executor_down(
+        &self,
+        agent: &AgentId,
+        framework_id: &FrameworkId,
+        executor_id: &ExecutorId,
+        effects: &mut Vec<Effect>,
+    ) {
+        let event = ShutdownExecutor { framework_id: framework_id.clone(), executor_id: executor_id.clone() };
+        self.tell_agent(agent, agent_event::Event::ShutdownExecutor(event), effects);
+    }
+
+    /// What tasks and executors use of an agent.
+    pub(super) fn used_on(&self, id: &AgentId) -> Resources {
+        let agent = &self.agents[id];
+        let executors: Resources = agent.executors.values().map(|executor| &executor.resources).sum();
+        let live = agent.tasks.iter().filter_map(|(framework_id, task_id)| self.task(framework_id, task_id));
+        live.filter(|task| !task.resources_returned).map(|task| &task.info.resources).sum::<Resources>() + &executors
+    }
+}

@@ -1,0 +1,349 @@
+//! The master: who is in the cluster, what is offered to whom, which tasks live where.
+//!
+//! ```text
+//! agent call ─────▶ agents ──resources──▶ allocator ──▶ offers ──▶ scheduler event
+//! agent event ◀──── tasks ◀──────────────────────────── accept ◀── scheduler call
+//! operator call ──▶ operators ──▶ rows
+//! ```
+//!
+//! [`Master`] is the core: `handle(now, event, effects)`, no I/O. It does not know what carries its messages (see `shell`), how a
+//! task is run (that is the agent's affair) or what a framework is for. It holds what must agree over all agents: the resources
+//! of each, and which offer or task has them. A task's resources are given back when its terminal state is first heard of, the
+//! task itself is forgotten when the framework has acknowledged that state.
+
+mod agents;
+mod frameworks;
+mod offers;
+mod validation;
+mod tasks;
+mod messages;
+mod operators;
+mod why;
+pub mod shell;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use mesos_plugin_api::Time;
+use mesos_plugin_api::v1::{AgentId, FrameworkId, OfferId, scheduler};
+
+use crate::allocator::{self, Allocator};
+use crate::protocol::{AgentCall, OperatorCall, OperatorReply, agent_event};
+
+use agents::Agent;
+use frameworks::{Framework, PendingState};
+use messages::PendingRequest;
+use offers::OpenOffer;
+pub use shell::{BlobError, BlobStore};
+use tasks::EndedTask;
+
+/// Finished tasks that `mesos tasks --all` still shows.
+pub const TASK_HISTORY_MAX: usize = 10_000;
+/// Finished frameworks that `mesos frameworks --all` still shows.
+pub const FRAMEWORK_HISTORY_MAX: usize = 100;
+
+/// What differs from cluster to cluster.
+#[derive(Debug, Clone)]
+pub struct MasterConfig {
+    /// First part of every id that this cluster gives.
+    pub master_id: String,
+    /// Rises with each master that leads; agents and frameworks ignore lower ones.
+    pub epoch: u64,
+    /// After so long an unanswered offer is rescinded, so that a hoarder loses it.
+    pub offer_timeout: Duration,
+    /// How often an agent is asked whether it lives.
+    pub ping_interval: Duration,
+    /// Unanswered pings, or intervals without a connection, after which an agent is lost.
+    pub pings_missed_max: u32,
+    /// Shares of roles; 1.0 if missing.
+    pub weights: BTreeMap<String, f64>,
+    /// The cluster ends with the command that started it.
+    pub embedded: bool,
+}
+
+impl Default for MasterConfig {
+    fn default() -> Self {
+        Self {
+            master_id: "M".to_string(),
+            epoch: 1,
+            offer_timeout: Duration::from_secs(30),
+            ping_interval: Duration::from_secs(5),
+            pings_missed_max: 5,
+            weights: BTreeMap::new(),
+            embedded: false,
+        }
+    }
+}
+
+/// A connection, numbered by the shell; never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkId(pub u64);
+
+/// What happens to the master.
+#[derive(Debug)]
+pub enum Event {
+    /// An agent's stream was opened.
+    AgentConnected {
+        /// Its link from now on.
+        link: LinkId,
+    },
+    /// An agent says something.
+    AgentCalled {
+        /// On which link.
+        link: LinkId,
+        /// What.
+        call: AgentCall,
+    },
+    /// A scheduler's stream was opened.
+    SchedulerConnected {
+        /// Its link from now on.
+        link: LinkId,
+        /// Who it is, as the connection proved.
+        principal: String,
+        /// Fresh randomness, for the framework's secret.
+        nonce: [u8; 16],
+    },
+    /// A scheduler says something.
+    SchedulerCalled {
+        /// On which link.
+        link: LinkId,
+        /// What.
+        call: scheduler::Call,
+    },
+    /// A stream broke or was closed.
+    Disconnected {
+        /// Whose.
+        link: LinkId,
+    },
+    /// An operator asks.
+    OperatorCalled {
+        /// Answers go there.
+        link: LinkId,
+        /// Who asks.
+        principal: String,
+        /// What.
+        call: OperatorCall,
+    },
+    /// What [`Effect::Persist`] asked for is durable, or can't be made so.
+    Persisted {
+        /// The effect's number.
+        id: u64,
+        /// Why not.
+        error: Option<String>,
+    },
+    /// [`Master::deadline`] has passed.
+    DeadlinePassed,
+}
+
+/// What the shell carries out, in order.
+#[derive(Debug)]
+pub enum Effect {
+    /// To an agent.
+    ToAgent {
+        /// On which link.
+        link: LinkId,
+        /// What.
+        event: agent_event::Event,
+    },
+    /// To a scheduler.
+    ToScheduler {
+        /// On which link.
+        link: LinkId,
+        /// What.
+        event: scheduler::event::Event,
+    },
+    /// A piece of the answer to an operator.
+    Reply {
+        /// Whose.
+        link: LinkId,
+        /// The piece, or a line for people that ends the answer.
+        reply: Result<OperatorReply, String>,
+    },
+    /// The answer to an operator is complete; or a stream is over.
+    Close {
+        /// Whose.
+        link: LinkId,
+    },
+    /// Make this durable, then say [`Event::Persisted`].
+    Persist {
+        /// To be echoed.
+        id: u64,
+        /// What.
+        operation: Operation,
+    },
+}
+
+/// A change of what is durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Operation {
+    /// A framework's key has this value now, or none.
+    PutState {
+        /// Whose.
+        framework_id: FrameworkId,
+        /// Which key.
+        key: String,
+        /// Its new value.
+        value: Option<Vec<u8>>,
+    },
+}
+
+/// The master's state. See the module.
+pub struct Master {
+    config: MasterConfig,
+    started: Option<Time>,
+    allocator: Allocator,
+    allocator_effects: Vec<allocator::Effect>,
+    links: BTreeMap<LinkId, Peer>,
+    agents: BTreeMap<AgentId, Agent>,
+    frameworks: BTreeMap<FrameworkId, Framework>,
+    offers: BTreeMap<OfferId, OpenOffer>,
+    /// The open offers again, the next to expire first.
+    expiries: BTreeSet<(Time, OfferId)>,
+    requests: BTreeMap<u64, PendingRequest>,
+    persisting: BTreeMap<u64, PendingState>,
+    ended_tasks: VecDeque<EndedTask>,
+    ended_frameworks: VecDeque<Framework>,
+    next_ping: Option<Time>,
+    next_agent: u64,
+    next_framework: u64,
+    next_offer: u64,
+    next_request: u64,
+    next_persist: u64,
+}
+
+/// Who is at the other end of a link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Peer {
+    UnknownAgent,
+    Agent(AgentId),
+    UnknownScheduler { principal: String, nonce: [u8; 16] },
+    Scheduler(FrameworkId),
+    Asker { request: u64 },
+}
+
+impl Master {
+    /// A master that knows nobody yet.
+    pub fn new(config: MasterConfig) -> Self {
+        let mut allocator = Allocator::new(allocator::Config::default());
+        for (role, weight) in &config.weights {
+            let event = allocator::Event::SetWeight { role: role.clone(), weight: *weight };
+            allocator.handle(Time::default(), event, &mut Vec::new());
+        }
+        Self {
+            config,
+            started: None,
+            allocator,
+            allocator_effects: Vec::new(),
+            links: BTreeMap::new(),
+            agents: BTreeMap::new(),
+            frameworks: BTreeMap::new(),
+            offers: BTreeMap::new(),
+            expiries: BTreeSet::new(),
+            requests: BTreeMap::new(),
+            persisting: BTreeMap::new(),
+            ended_tasks: VecDeque::new(),
+            ended_frameworks: VecDeque::new(),
+            next_ping: None,
+            next_agent: 1,
+            next_framework: 1,
+            next_offer: 1,
+            next_request: 1,
+            next_persist: 1,
+        }
+    }
+
+    /// Takes one event. Offers are made by [`allocate`](Self::allocate), so that the shell can take a whole batch of events first.
+    pub fn handle(&mut self, now: Time, event: Event, effects: &mut Vec<Effect>) {
+        self.started.get_or_insert(now);
+        match event {
+            Event::AgentConnected { link } => self.agent_connected(link),
+            Event::AgentCalled { link, call } => self.agent_called(now, link, call, effects),
+            Event::SchedulerConnected { link, principal, nonce } => {
+                self.links.insert(link, Peer::UnknownScheduler { principal, nonce });
+            }
+            Event::SchedulerCalled { link, call } => self.scheduler_called(now, link, call, effects),
+            Event::Disconnected { link } => self.disconnected(now, link, effects),
+            Event::OperatorCalled { link, principal, call } => {
+                self.operator_called(now, link, &principal, call, effects)
+            }
+            Event::Persisted { id, error } => self.persisted(id, error, effects),
+            Event::DeadlinePassed => {}
+        }
+        self.pass_deadlines(now, effects);
+    }
+
+    /// Lets the allocator offer what is free.
+    pub fn allocate(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        self.allocator.allocate(now, &mut self.allocator_effects);
+        self.carry_out_allocation(now, effects);
+    }
+
+    /// When [`Event::DeadlinePassed`] is due at the latest.
+    pub fn deadline(&self) -> Option<Time> {
+        let offers = self.expiries.first().map(|(expires, _)| *expires);
+        let frameworks = self.frameworks.values().filter_map(|framework| framework.deadline);
+        frameworks.chain(offers).chain(self.next_ping).chain(self.allocator.deadline()).min()
+    }
+
+    fn pass_deadlines(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        self.expire_offers(now, effects);
+        self.expire_frameworks(now, effects);
+        self.ping_agents(now, effects);
+    }
+
+    fn disconnected(&mut self, now: Time, link: LinkId, effects: &mut Vec<Effect>) {
+        match self.links.remove(&link) {
+            Some(Peer::Agent(id)) => self.agent_disconnected(now, &id, link, effects),
+            Some(Peer::Scheduler(id)) => self.scheduler_disconnected(now, &id, link, effects),
+            Some(Peer::Asker { request }) => self.asker_left(request, effects),
+            Some(Peer::UnknownAgent | Peer::UnknownScheduler { .. }) | None => {}
+        }
+    }
+
+    /// Tells the allocator, and keeps what it answers for [`carry_out_allocation`](Self::carry_out_allocation).
+    fn tell_allocator(&mut self, now: Time, event: allocator::Event) {
+        self.allocator.handle(now, event, &mut self.allocator_effects);
+    }
+
+    fn close(&mut self, link: LinkId, effects: &mut Vec<Effect>) {
+        self.links.remove(&link);
+        effects.push(Effect::Close { link });
+    }
+
+    /// Holds after every event: each agent's tasks and offers fit its resources, and every index agrees with what it indexes.
+    ///
+    /// # Panics
+    /// If it doesn't.
+    pub fn sanity_check(&self) {
+        self.allocator.sanity_check();
+        for (id, agent) in &self.agents {
+            let used = self.used_on(id);
+            assert!(agent.total().contains(&used), "agent {id} has {}, {used} is used", agent.total());
+            if let Some(link) = agent.link {
+                assert_eq!(self.links.get(&link), Some(&Peer::Agent(id.clone())), "link of agent {id}");
+            }
+        }
+        for (id, framework) in &self.frameworks {
+            if let Some(link) = framework.link {
+                assert_eq!(self.links.get(&link), Some(&Peer::Scheduler(id.clone())), "link of framework {id}");
+            }
+        }
+        assert_eq!(self.expiries.len(), self.offers.len(), "each open offer expires");
+        for (id, offer) in &self.offers {
+            assert!(self.expiries.contains(&(offer.expires, id.clone())), "offer {id} expires");
+            assert!(self.frameworks.contains_key(&offer.framework_id), "offer {id} belongs to a framework");
+            for part in &offer.parts {
+                assert!(self.agents.contains_key(&part.agent_id), "offer {id} is on a known agent");
+            }
+        }
+    }
+}
+
+/// Text of the form `M-F7`.
+fn make_id(config: &MasterConfig, kind: char, counter: &mut u64) -> String {
+    let id = format!("{}-{kind}{counter}", config.master_id);
+    *counter += 1;
+    id
+}

@@ -1,0 +1,234 @@
+//! The I/O around the master's core: one task owns the core, carries its effects out and waits for its deadline.
+//!
+//! ```text
+//! gRPC server ──┐                        ┌──▶ each link's outbox
+//! LocalMaster ──┴─ Connect ─▶ run() ─────┤
+//! each link's inbox ──────────▶ (core)   └──▶ replies to operators
+//! ```
+
+mod blobs;
+mod links;
+mod server;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use mesos_plugin_api::Time;
+use thiserror::Error;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::{Effect, Event, Master, MasterConfig};
+use crate::protocol::client::{Connect, LocalMaster};
+use crate::time::Clock;
+
+pub use blobs::{BlobError, BlobStore, Upload, hex};
+use links::Links;
+
+/// Inputs that may wait before those who bring them have to.
+const INPUTS_MAX: usize = 4096;
+/// Inputs that the core takes before its effects are carried out.
+const INPUTS_PER_TURN_MAX: usize = 1024;
+/// Room for uploads, in bytes.
+const BLOB_BYTES_MAX: u64 = 8 << 30;
+
+/// Where a master listens and keeps its files.
+#[derive(Debug, Clone)]
+pub struct MasterOptions {
+    /// What the core wants to know.
+    pub config: MasterConfig,
+    /// Its folder; one master a folder.
+    pub work_dir: PathBuf,
+    /// Where it listens; only within the process if missing.
+    pub listen: Option<SocketAddr>,
+    /// Wanted of everyone who connects over the network.
+    pub token: Option<String>,
+}
+
+/// Why a master can't start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The port is taken, or the address isn't this machine's.
+    #[error(
+        "cannot listen on {address}: {cause}; is another master running there? choose another with --ip and --port"
+    )]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// As the system says it.
+        cause: io::Error,
+    },
+    /// The folder can't be used.
+    #[error("cannot use the work folder {}: {cause}", path.display())]
+    WorkDir {
+        /// Which.
+        path: PathBuf,
+        /// As the system says it.
+        cause: io::Error,
+    },
+    /// Another process has it.
+    #[error("the work folder {} is used by another process; give each master and agent a folder of its own with --work-dir", path.display())]
+    Locked {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The folder for uploads can't be used.
+    #[error(transparent)]
+    Blobs(#[from] BlobError),
+}
+
+/// A running master. Dropping it ends it.
+#[derive(Debug)]
+pub struct MasterHandle {
+    address: Option<SocketAddr>,
+    local: LocalMaster,
+    tasks: Vec<JoinHandle<()>>,
+    _lock: nix::fcntl::Flock<std::fs::File>,
+}
+
+impl MasterHandle {
+    /// Starts a master.
+    ///
+    /// # Errors
+    /// The port or the folder can't be used.
+    pub async fn start(options: MasterOptions) -> Result<Self, StartError> {
+        let lock = lock_work_dir(&options.work_dir)?;
+        let blobs = Arc::new(BlobStore::open(options.work_dir.join("blobs"), BLOB_BYTES_MAX)?);
+        let (connect, connects) = mpsc::channel(INPUTS_MAX);
+        let local = LocalMaster { connect, blobs };
+        let mut tasks = Vec::new();
+        let mut address = None;
+        if let Some(listen) = options.listen {
+            let failed = |cause| StartError::Listen { address: listen, cause };
+            let listener = tokio::net::TcpListener::bind(listen).await.map_err(failed)?;
+            address = Some(listener.local_addr().map_err(failed)?);
+            tasks.push(tokio::spawn(server::serve(listener, local.clone(), options.token)));
+        }
+        tasks.push(tokio::spawn(run(Master::new(options.config), connects)));
+        Ok(Self { address, local, tasks, _lock: lock })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// The way to it within this process.
+    pub fn local(&self) -> LocalMaster {
+        self.local.clone()
+    }
+}
+
+impl Drop for MasterHandle {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+/// Makes the folder and takes its lock, which ends with the process.
+pub(crate) fn lock_work_dir(path: &std::path::Path) -> Result<nix::fcntl::Flock<std::fs::File>, StartError> {
+    let failed = |cause| StartError::WorkDir { path: path.to_path_buf(), cause };
+    std::fs::create_dir_all(path).map_err(failed)?;
+    let lock = path.join("lock");
+    let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(lock).map_err(failed)?;
+    nix::fcntl::Flock::lock(file, nix::fcntl::FlockArg::LockExclusiveNonblock)
+        .map_err(|_| StartError::Locked { path: path.to_path_buf() })
+}
+
+/// Owns the core.
+async fn run(mut master: Master, mut connects: mpsc::Receiver<Connect>) {
+    let clock = Clock::default();
+    let (inputs_sender, mut inputs) = mpsc::channel(INPUTS_MAX);
+    let mut links = Links::new(inputs_sender);
+    let mut effects = Vec::new();
+    loop {
+        let deadline = master.deadline();
+        tokio::select! {
+            connect = connects.recv() => match connect {
+                Some(connect) => take_connect(&mut master, &mut links, clock.now(), connect, &mut effects),
+                None => return,
+            },
+            Some(input) = inputs.recv() => take_input(&mut master, &mut links, clock.now(), input, &mut effects),
+            () = sleep_until(&clock, deadline) => master.handle(clock.now(), Event::DeadlinePassed, &mut effects),
+        }
+        for _ in 0..INPUTS_PER_TURN_MAX {
+            match inputs.try_recv() {
+                Ok(input) => take_input(&mut master, &mut links, clock.now(), input, &mut effects),
+                Err(_) => break,
+            }
+        }
+        master.allocate(clock.now(), &mut effects);
+        carry_out(&mut master, &mut links, clock.now(), &mut effects);
+    }
+}
+
+async fn sleep_until(clock: &Clock, deadline: Option<Time>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(clock.instant_of(deadline)).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn take_connect(master: &mut Master, links: &mut Links, now: Time, connect: Connect, effects: &mut Vec<Effect>) {
+    let event = match connect {
+        Connect::Agent(link) => Event::AgentConnected { link: links.add_agent(link) },
+        Connect::Scheduler { link, principal } => {
+            let mut nonce = [0; 16];
+            getrandom::fill(&mut nonce).expect("the kernel gives random bytes");
+            Event::SchedulerConnected { link: links.add_scheduler(link), principal, nonce }
+        }
+        Connect::Operate { call, principal, replies } => {
+            let call = crate::protocol::OperatorCall { call: Some(call) };
+            Event::OperatorCalled { link: links.add_asker(replies), principal, call }
+        }
+    };
+    master.handle(now, event, effects);
+}
+
+fn take_input(master: &mut Master, links: &mut Links, now: Time, input: links::Input, effects: &mut Vec<Effect>) {
+    match input {
+        links::Input::Agent(link, calls) => {
+            for call in calls {
+                master.handle(now, Event::AgentCalled { link, call }, effects);
+            }
+        }
+        links::Input::Scheduler(link, calls) => {
+            for call in calls {
+                master.handle(now, Event::SchedulerCalled { link, call }, effects);
+            }
+        }
+        links::Input::Closed(link) => {
+            if links.remove(link) {
+                master.handle(now, Event::Disconnected { link }, effects);
+            }
+        }
+    }
+}
+
+fn carry_out(master: &mut Master, links: &mut Links, now: Time, effects: &mut Vec<Effect>) {
+    while !effects.is_empty() {
+        let mut more = Vec::new();
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::ToAgent { link, event } => links.to_agent(link, event),
+                Effect::ToScheduler { link, event } => links.to_scheduler(link, event),
+                Effect::Reply { link, reply } => links.reply(link, reply),
+                Effect::Close { link } => {
+                    links.remove(link);
+                }
+                // Kept in memory alone until there is a registry: this master's state ends with its process anyway.
+                Effect::Persist { id, .. } => master.handle(now, Event::Persisted { id, error: None }, &mut more),
+            }
+        }
+        for link in links.flush() {
+            master.handle(now, Event::Disconnected { link }, &mut more);
+        }
+        *effects = more;
+    }
+}

@@ -1,0 +1,175 @@
+//! The master's port: gRPC for agents, schedulers and operators, HTTP for health and state.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mesos_plugin_api::v1::scheduler;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio_stream::{Stream, StreamExt};
+use tonic::service::Routes;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::blobs::BlobError;
+use crate::protocol::client::{CHUNK_BYTES, Connect, LocalMaster, MESSAGE_BYTES_MAX};
+use crate::protocol::link::{LINK_BATCHES_MAX, Link};
+use crate::protocol::master_server::{Master, MasterServer};
+use crate::protocol::token::same;
+use crate::protocol::{AgentCallBatch, AgentEventBatch, BlobChunk, BlobName, BlobStored, OperatorCall, OperatorReply};
+
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// How long a client may be silent before it is asked, and how long it may take to answer.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+
+/// Serves until the task is aborted.
+pub(super) async fn serve(listener: TcpListener, master: LocalMaster, token: Option<String>) {
+    let token: Option<Arc<str>> = token.map(Arc::from);
+    let face = crate::http::router(master.clone(), token.clone());
+    let service = Service { master, token };
+    let grpc = MasterServer::new(service)
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let router = Routes::new(grpc).into_axum_router().reset_fallback().merge(face);
+    let served = tonic::transport::Server::builder()
+        .accept_http1(true)
+        .tcp_nodelay(true)
+        .http2_keepalive_interval(Some(KEEP_ALIVE))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE))
+        .initial_stream_window_size(4 << 20)
+        .initial_connection_window_size(16 << 20)
+        .add_routes(Routes::from(router))
+        .serve_with_incoming(TcpListenerStream::new(listener))
+        .await;
+    if let Err(error) = served {
+        tracing::error!(%error, "the master's port failed");
+    }
+}
+
+struct Service {
+    master: LocalMaster,
+    token: Option<Arc<str>>,
+}
+
+impl Service {
+    /// The principal, if the token is right.
+    fn authenticate<T>(&self, request: &Request<T>) -> Result<String, Status> {
+        let text = |key: &str| request.metadata().get(key).and_then(|value| value.to_str().ok());
+        if let Some(token) = &self.token {
+            let given = text("authorization").and_then(|value| value.strip_prefix("Bearer ")).unwrap_or("");
+            if !same(given.as_bytes(), token.as_bytes()) {
+                let problem = if given.is_empty() { "wants the cluster's token" } else { "was given a wrong token" };
+                return Err(Status::unauthenticated(format!(
+                    "the master {problem}; give the file that it was started with by --token-file"
+                )));
+            }
+        }
+        Ok(text("mesos-principal").unwrap_or("").to_string())
+    }
+
+    async fn connect(&self, connect: Connect) -> Result<(), Status> {
+        self.master.connect.send(connect).await.map_err(|_| Status::unavailable("the master is ending"))
+    }
+}
+
+#[tonic::async_trait]
+impl Master for Service {
+    type SchedulerStream = Answers<scheduler::EventBatch>;
+    type AgentStream = Answers<AgentEventBatch>;
+    type OperateStream = Answers<OperatorReply>;
+    type GetBlobStream = Answers<BlobChunk>;
+
+    async fn scheduler(
+        &self,
+        request: Request<Streaming<scheduler::CallBatch>>,
+    ) -> Result<Response<Self::SchedulerStream>, Status> {
+        let principal = self.authenticate(&request)?;
+        let (near, events) = link(request.into_inner(), |batch| batch.calls);
+        self.connect(Connect::Scheduler { link: near, principal }).await?;
+        let batches = events.map(|events| Ok(scheduler::EventBatch { events, master_epoch: None }));
+        Ok(Response::new(Box::pin(batches)))
+    }
+
+    async fn agent(&self, request: Request<Streaming<AgentCallBatch>>) -> Result<Response<Self::AgentStream>, Status> {
+        self.authenticate(&request)?;
+        let (near, events) = link(request.into_inner(), |batch| batch.calls);
+        self.connect(Connect::Agent(near)).await?;
+        let batches = events.map(|events| Ok(AgentEventBatch { events, master_epoch: None }));
+        Ok(Response::new(Box::pin(batches)))
+    }
+
+    async fn operate(&self, request: Request<OperatorCall>) -> Result<Response<Self::OperateStream>, Status> {
+        let principal = self.authenticate(&request)?;
+        let call = request.into_inner().call.ok_or_else(|| {
+            Status::unimplemented("this master does not know that call; it may be older than the command")
+        })?;
+        let (replies, answers) = mpsc::channel(LINK_BATCHES_MAX);
+        self.connect(Connect::Operate { call, principal, replies }).await?;
+        let answers = ReceiverStream::new(answers).map(|reply| reply.map_err(Status::failed_precondition));
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn has_blob(&self, request: Request<BlobName>) -> Result<Response<BlobStored>, Status> {
+        self.authenticate(&request)?;
+        Ok(Response::new(self.master.blobs.has(&request.get_ref().sha256).map_err(blob_status)?))
+    }
+
+    async fn put_blob(&self, request: Request<Streaming<BlobChunk>>) -> Result<Response<BlobStored>, Status> {
+        self.authenticate(&request)?;
+        let mut chunks = request.into_inner();
+        let first =
+            chunks.message().await?.ok_or_else(|| Status::invalid_argument("an upload without a first piece"))?;
+        let mut upload = self.master.blobs.upload(first.sha256()).map_err(blob_status)?;
+        upload.write(first.data()).map_err(blob_status)?;
+        while let Some(chunk) = chunks.message().await? {
+            upload.write(chunk.data()).map_err(blob_status)?;
+        }
+        Ok(Response::new(upload.finish().map_err(blob_status)?))
+    }
+
+    async fn get_blob(&self, request: Request<BlobName>) -> Result<Response<Self::GetBlobStream>, Status> {
+        self.authenticate(&request)?;
+        let path = self.master.blobs.path(&request.get_ref().sha256).map_err(blob_status)?;
+        let file = tokio::fs::File::open(&path).await.map_err(|error| Status::not_found(error.to_string()))?;
+        let chunks = tokio_util::io::ReaderStream::with_capacity(file, CHUNK_BYTES);
+        let chunks = chunks.map(|chunk| match chunk {
+            Ok(data) => Ok(BlobChunk { sha256: None, data: Some(data.to_vec()) }),
+            Err(error) => Err(Status::internal(error.to_string())),
+        });
+        Ok(Response::new(Box::pin(chunks)))
+    }
+}
+
+/// Turns a gRPC stream into the near end of a link, and gives what the link sends out.
+fn link<B: Send + 'static, In: Send + 'static, Out: Send + 'static>(
+    mut calls: Streaming<B>,
+    unwrap: fn(B) -> Vec<In>,
+) -> (Link<Out, In>, ReceiverStream<Vec<Out>>) {
+    let (near, far) = Link::pair();
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                batch = calls.message() => match batch {
+                    Ok(Some(batch)) => if far.out.send(unwrap(batch)).await.is_err() { return },
+                    Ok(None) => return,
+                    Err(status) => {
+                        tracing::debug!(%status, "stream ended");
+                        return;
+                    }
+                },
+                () = far.out.closed() => return,
+            }
+        }
+    });
+    (near, ReceiverStream::new(far.inbox))
+}
+
+fn blob_status(error: BlobError) -> Status {
+    match error {
+        BlobError::BadName { .. } | BlobError::Mismatch { .. } => Status::invalid_argument(error.to_string()),
+        BlobError::Missing { .. } => Status::not_found(error.to_string()),
+        BlobError::Io { .. } => Status::resource_exhausted(error.to_string()),
+    }
+}

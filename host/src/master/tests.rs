@@ -1,0 +1,586 @@
+//! Given / when / then on what the master tells agents, schedulers and operators.
+
+use std::time::Duration;
+
+use mesos_plugin_api::Time;
+use mesos_plugin_api::v1::scheduler::{self, call::Call, event};
+use mesos_plugin_api::v1::{
+    AgentId, AgentInfo, CommandInfo, ExecutorInfo, Filters, FrameworkId, FrameworkInfo, GangRequest, Offer, OfferId,
+    PluginRef, Reason, Resources, Source, TaskId, TaskInfo, TaskState, TaskStatus,
+};
+
+use super::{Effect, Event, LinkId, Master, MasterConfig};
+use crate::protocol::{
+    AgentCall, ListTasks, OperatorCall, OperatorReply, Register, StatusUpdate, TaskRecord, agent_call, agent_event,
+    operator_call, operator_reply,
+};
+
+/// A master, whose invariants are checked after every event.
+struct TestEnv {
+    master: Master,
+    now: Time,
+    next_link: u64,
+    agents: Vec<LinkId>,
+    effects: Vec<Effect>,
+}
+
+impl TestEnv {
+    fn new() -> Self {
+        let master = Master::new(MasterConfig::default());
+        Self { master, now: Time(1_000_000_000), next_link: 1, agents: Vec::new(), effects: Vec::new() }
+    }
+
+    fn handle(&mut self, event: Event) {
+        if let Event::Disconnected { link } = event {
+            self.agents.retain(|agent| *agent != link);
+        }
+        self.master.handle(self.now, event, &mut self.effects);
+        self.master.allocate(self.now, &mut self.effects);
+        self.master.sanity_check();
+    }
+
+    fn link(&mut self) -> LinkId {
+        self.next_link += 1;
+        LinkId(self.next_link)
+    }
+
+    /// An agent joins; its id is `M-A1`, `M-A2` …
+    fn agent(&mut self, hostname: &str, resources: &str) -> LinkId {
+        let link = self.link();
+        self.handle(Event::AgentConnected { link });
+        self.register(link, hostname, resources, None, Vec::new());
+        link
+    }
+
+    fn register(&mut self, link: LinkId, hostname: &str, resources: &str, id: Option<&str>, tasks: Vec<TaskRecord>) {
+        let agent = AgentInfo {
+            hostname: hostname.into(),
+            address: "127.0.0.1".into(),
+            port: 1,
+            resources: resources.parse().unwrap(),
+            attributes: Vec::new(),
+            id: id.map(AgentId::from),
+        };
+        let register =
+            Register { agent, version: "1".into(), secret: vec![1], boot_id: None, tasks, executors: Vec::new() };
+        self.agents.push(link);
+        self.agent_says(link, agent_call::Call::Register(register));
+    }
+
+    fn agent_says(&mut self, link: LinkId, call: agent_call::Call) {
+        self.handle(Event::AgentCalled { link, call: AgentCall { call: Some(call) } });
+    }
+
+    /// A framework subscribes; its id is `M-F1`, `M-F2` …
+    fn framework(&mut self, name: &str) -> LinkId {
+        self.framework_of(
+            FrameworkInfo { name: name.into(), user: "u".into(), role: "r".into(), ..Default::default() },
+            None,
+        )
+    }
+
+    fn framework_of(&mut self, framework: FrameworkInfo, secret: Option<String>) -> LinkId {
+        let link = self.link();
+        self.handle(Event::SchedulerConnected { link, principal: "p".into(), nonce: [7; 16] });
+        self.call(link, Call::Subscribe(scheduler::Subscribe { framework, secret }));
+        link
+    }
+
+    fn call(&mut self, link: LinkId, call: Call) {
+        self.handle(Event::SchedulerCalled { link, call: scheduler::Call { call: Some(call) } });
+    }
+
+    fn accept(&mut self, link: LinkId, offer: &Offer, tasks: Vec<TaskInfo>) {
+        self.call(link, Call::Accept(scheduler::Accept { offer_ids: vec![offer.id.clone()], tasks, filters: None }));
+    }
+
+    fn report(&mut self, agent: LinkId, task: &str, state: TaskState, seq: u64) {
+        let mut status = TaskStatus::new(task.into(), state).because(Source::Agent, Reason::None, "");
+        status.update_seq = Some(seq);
+        status.agent_id = Some(AgentId::from("M-A1"));
+        let framework_id = FrameworkId::from("M-F1");
+        self.agent_says(
+            agent,
+            agent_call::Call::Update(StatusUpdate { framework_id, status, latest_state: state.into() }),
+        );
+    }
+
+    fn acknowledge(&mut self, link: LinkId, task: &str, update_seq: u64) {
+        let call = scheduler::Acknowledge { task_id: task.into(), agent_id: "M-A1".into(), update_seq };
+        self.call(link, Call::Acknowledge(call));
+    }
+
+    fn operator(&mut self, call: operator_call::Call) -> Vec<Result<operator_reply::Reply, String>> {
+        let link = self.link();
+        self.handle(Event::OperatorCalled { link, principal: "op".into(), call: OperatorCall { call: Some(call) } });
+        let replies =
+            self.effects.extract_if(.., |effect| matches!(effect, Effect::Reply { link: to, .. } if *to == link));
+        replies
+            .map(|effect| match effect {
+                Effect::Reply { reply: Ok(OperatorReply { reply }), .. } => Ok(reply.unwrap()),
+                Effect::Reply { reply: Err(error), .. } => Err(error),
+                _ => unreachable!(),
+            })
+            .collect()
+    }
+
+    /// Time passes; agents that are connected have answered pings meanwhile.
+    fn after(&mut self, duration: Duration) {
+        self.now = self.now + duration;
+        for link in self.agents.clone() {
+            let call = Some(agent_call::Call::Pong(crate::protocol::Pong {}));
+            self.master.handle(self.now, Event::AgentCalled { link, call: AgentCall { call } }, &mut self.effects);
+        }
+        self.handle(Event::DeadlinePassed);
+    }
+
+    /// What a scheduler was told since the last look.
+    fn events(&mut self, to: LinkId) -> Vec<event::Event> {
+        let told =
+            self.effects.extract_if(.., |effect| matches!(effect, Effect::ToScheduler { link, .. } if *link == to));
+        told.map(|effect| match effect {
+            Effect::ToScheduler { event, .. } => event,
+            _ => unreachable!(),
+        })
+        .collect()
+    }
+
+    fn offers(&mut self, to: LinkId) -> Vec<Offer> {
+        let offers = self.events(to).into_iter().filter_map(|event| match event {
+            event::Event::Offers(offers) => Some(offers.offers),
+            _ => None,
+        });
+        offers.flatten().collect()
+    }
+
+    fn updates(&mut self, to: LinkId) -> Vec<(String, TaskState)> {
+        let updates = self.events(to).into_iter().filter_map(|event| match event {
+            event::Event::Update(update) => Some((update.status.task_id.to_string(), update.status.state())),
+            _ => None,
+        });
+        updates.collect()
+    }
+
+    /// What an agent was told since the last look.
+    fn told(&mut self, to: LinkId) -> Vec<agent_event::Event> {
+        let told = self.effects.extract_if(.., |effect| matches!(effect, Effect::ToAgent { link, .. } if *link == to));
+        told.map(|effect| match effect {
+            Effect::ToAgent { event, .. } => event,
+            _ => unreachable!(),
+        })
+        .collect()
+    }
+
+    fn launched(&mut self, on: LinkId) -> Vec<String> {
+        let runs = self.told(on).into_iter().filter_map(|event| match event {
+            agent_event::Event::RunTasks(run) => Some(run.tasks),
+            _ => None,
+        });
+        runs.flatten().map(|task| task.id.to_string()).collect()
+    }
+
+    fn live_tasks(&mut self) -> usize {
+        self.operator(operator_call::Call::ListTasks(ListTasks::default())).len()
+    }
+}
+
+fn task(id: &str, agent: &str, resources: &str) -> TaskInfo {
+    TaskInfo::command(id, agent.into(), resources.parse().unwrap(), CommandInfo::argv(["true"]))
+}
+
+fn refused(events: Vec<event::Event>) -> String {
+    let message = events.into_iter().find_map(|event| match event {
+        event::Event::Error(error) => Some(error.message),
+        event::Event::Update(update) => update.status.message,
+        _ => None,
+    });
+    message.expect("something was refused")
+}
+
+#[test]
+fn a_task_goes_from_offer_to_history() {
+    let mut env = TestEnv::new();
+    let agent = env.agent("h1", "cpus:4;mem:1000");
+    let scheduler = env.framework("f");
+    let offer = env.offers(scheduler).remove(0);
+    assert_eq!(offer.resources(), "cpus:4;mem:1000".parse().unwrap());
+
+    env.accept(scheduler, &offer, vec![task("t", "M-A1", "cpus:1")]);
+    assert_eq!(env.launched(agent), ["t"]);
+    env.report(agent, "t", TaskState::TaskRunning, 1);
+    env.report(agent, "t", TaskState::TaskFinished, 2);
+    assert_eq!(env.updates(scheduler), [("t".into(), TaskState::TaskRunning), ("t".into(), TaskState::TaskFinished)]);
+
+    env.acknowledge(scheduler, "t", 2);
+    assert_eq!(env.live_tasks(), 0);
+    let all = env.operator(operator_call::Call::ListTasks(ListTasks { all: Some(true), framework: None }));
+    assert!(matches!(&all[..], [Ok(operator_reply::Reply::Task(row))] if row.hostname == "h1"));
+    let acknowledged = |event: &agent_event::Event| matches!(event, agent_event::Event::UpdateAcknowledge(_));
+    assert!(env.told(agent).iter().any(acknowledged));
+}
+
+#[test]
+fn the_rest_of_an_offer_comes_back_after_its_filter() {
+    let mut env = TestEnv::new();
+    env.agent("h1", "cpus:4");
+    let scheduler = env.framework("f");
+    let offer = env.offers(scheduler).remove(0);
+    env.accept(scheduler, &offer, vec![task("t", "M-A1", "cpus:1")]);
+    assert!(env.offers(scheduler).is_empty());
+    env.after(Filters::default().duration() + Duration::from_millis(1));
+    assert_eq!(env.offers(scheduler)[0].resources(), Resources::default().with_cpus(3.0));
+}
+
+#[test]
+fn terminal_state_returns_resources_before_it_is_acknowledged_and_only_once() {
+    let mut env = TestEnv::new();
+    let agent = env.agent("h1", "cpus:1");
+    let scheduler = env.framework("f");
+    let offer = env.offers(scheduler).remove(0);
+    env.accept(scheduler, &offer, vec![task("t", "M-A1", "cpus:1")]);
+    env.report(agent, "t", TaskState::TaskFinished, 1);
+    assert_eq!(env.offers(scheduler).len(), 1);
+    env.report(agent, "t", TaskState::TaskFinished, 1);
+    env.acknowledge(scheduler, "t", 1);
+    env.acknowledge(scheduler, "t", 1);
+    assert!(env.offers(scheduler).is_empty());
+}
+
+#[test]
+fn nothing_follows_a_terminal_state() {
+    let mut env = TestEnv::new();
+    let agent = env.agent("h1", "cpus:1");
+    let scheduler = env.framework("f");
+    let offer = env.offers(scheduler).remove(0);
+    env.accept(scheduler, &offer, vec![task("t", "M-A1", "cpus:1")]);
+    env.report(agent, "t", TaskState::TaskFailed, 2);
+    env.report(agent, "t", TaskState::TaskRunning, 1);
+    let reconcile = scheduler::Reconcile { task_ids: Vec::new() };
+    env.events(scheduler);
+    env.call(scheduler, Call::Reconcile(reconcile));
+    assert_eq!(env.updates(scheduler), [("t".into(), TaskState::TaskFailed)]);
+}
+
+#[test]
+fn an_accept_of_a_rescinded_offer_launches_nothing() {
+    let mut env = TestEnv::new();
+    let agent = env.agent("h1", "cpus:4");
+    let scheduler = env.framework("f");
+    let offer = env.offers(scheduler).remove(0);
+    env.after(MasterConfig::default().offer_timeout);
+    assert!(
+        env.events(scheduler).iter().any(|event| matches!(event, event::Event::Rescind(r) if r.offer_id == offer.id))
+    );
+    env.accept(scheduler, &offer, vec![task("t", "M-A1", "cpus:1")]);
+    assert_eq!(env.updates(scheduler), [("t".into(), TaskState::TaskDropped)]);
+    assert!(env.launched(agent).is_empty());
+}
+
+#[test]
+fn a_hoarder_loses_its_offers_to_others() {
+    let mut env = TestEnv::new();
+    env.agent("h1", "cpus:4");
+    let hoarder = env.framework("hoarder");
+    let other = env.framework("other");
+    assert_eq!(env.offers(hoarder).len(), 1);
+    assert!(env.offers(other).is_empty());
+    env.after(MasterConfig::default().offer_timeout);
+    assert_eq!(env.offers(other).len(), 1);
+}
+
+#[test]
+fn one_offer_is_not_used_twice_nor_by_another() {
+    let mut env = TestEnv::new();
+    let agent = env.agent("h1", "cpus:4");
+    let scheduler = env.framework("f");
+    let thief = env.framework("thief");
+    let offer = env.offers(scheduler).remove(0);
+    env.accept(thief, &offer, vec![task("stolen", "M-A1", "cpus:1")]);
+    assert_eq!(env.updates(thief), [("stolen".into(), TaskState::TaskDropped)]);
+    env.accept(scheduler, &offer, vec![task("one", "M-A1", "cpus:1")]);
+    env.accept(scheduler, &offer, vec![task("two", "M-A1", "cpus:1")]);
+    assert_eq!(env.updates(scheduler), [("two".into(), TaskState::TaskDropped)]);
+    assert_eq!(env.launched(agent), ["one"]);
+}
+
+#[test]
+fn each_wrong_task_is_refused_with_its_reason() {
+    let mut env = TestEnv::new();
+    let agent = env.agent("h1", "cpus:4");
+    let scheduler = env.framework("f");
+    let mut both = task("both", "M-A1", "cpus:1");
+    both.executor = Some(ExecutorInfo { id: "e".into(), ..Default::default() });
+    let mut none = task("none", "M-A1", "cpus:1");
+    none.command = Some(CommandInfo::default());
+    let wrong = [
+        (task("big", "M-A1", "cpus:5"), "5 cpus asked, 4 available"),
+        (task("else", "M-A2", "cpus:1"), "not in the offer"),
+        (task("a/b", "M-A1", "cpus:1"), "slash"),
+        (task("free", "M-A1", ""), "no resources"),
+        (both, "exactly one of a command and an executor"),
+        (none, "exactly one of argv and shell"),
+    ];
+    for (wrong, problem) in wrong {
+        env.call(scheduler, Call::Revive(scheduler::Revive {}));
+        let offer = env.offers(scheduler).remove(0);
+        env.accept(scheduler, &offer, vec![wrong]);
+        let message = refused(env.events(scheduler));
+        assert!(message.contains(problem), "{message}");
+    }
+    assert!(env.launched(agent).is_empty());
+}
+
+#[test]
+fn a_task_id_is_not_used_twice_at_once() {
+    let mut env = TestEnv::new();
+    let agent = env.agent("h1", "cpus:4");
+    let scheduler = env.framework("f");
+    let offer = env.offers(scheduler).remove(0);
+    env.accept(scheduler, &offer, vec![task("t", "M-A1", "cpus:1"), task("t", "M-A1", "cpus:1")]);
+    assert_eq!(env.updates(scheduler), [("t".into(), TaskState::TaskError)]);
+    assert_eq!(env.launched(agent), ["t"]);
+}
+
+#[test]
+fn a_gang_is_launched_whole_or_not_at_all() {
+    let mut env = TestEnv::new();
+    let (one, two) = (env.agent("h1", "cpus:2"), env.agent("h2", "cpus:2"));
+    let scheduler = env.framework("f");
+    for offer in env.offers(scheduler) {
+        let filters = Some(Filters::refuse(Duration::from_secs(3600)));
+        env.call(scheduler, Call::Decline(scheduler::Decline { offer_ids: vec![offer.id], filters }));
+    }
+    let gang =
+        |id: &str| GangRequest { id: id.into(), slots: 4, per_slot: "cpus:1".parse().unwrap(), ..Default::default() };
+    env.call(scheduler, Call::RequestGang(scheduler::RequestGang { request: gang("g1") }));
+    let offer = env.offers(scheduler).remove(0);
+    assert_eq!((offer.parts.len(), offer.gang_id.as_deref()), (2, Some("g1")));
+
+    env.accept(scheduler, &offer, vec![task("a", "M-A1", "cpus:2"), task("b", "M-A2", "cpus:3")]);
+    assert_eq!(env.updates(scheduler), [("b".into(), TaskState::TaskError), ("a".into(), TaskState::TaskError)]);
+    env.call(scheduler, Call::RequestGang(scheduler::RequestGang { request: gang("g2") }));
+    let offer = env.offers(scheduler).remove(0);
+    env.accept(scheduler, &offer, vec![task("a", "M-A1", "cpus:2")]);
+    assert_eq!(env.updates(scheduler), [("a".into(), TaskState::TaskError)]);
+    env.call(scheduler, Call::RequestGang(scheduler::RequestGang { request: gang("g3") }));
+    let offer = env.offers(scheduler).remove(0);
+    env.accept(scheduler, &offer, vec![task("a", "M-A1", "cpus:2"), task("b", "M-A2", "cpus:2")]);
+    assert_eq!((env.launched(one), env.launched(two)), (vec!["a".to_string()], vec!["b".to_string()]));
+
+    env.report(one, "a", TaskState::TaskFailed, 1);
+    assert!(matches!(&env.told(two)[..], [agent_event::Event::KillTask(kill)] if kill.task_id.as_str() == "b"));
+}
+
+#[test]
+fn an_executor_counts_once_and_until_it_ends() {
+    let mut env = TestEnv::new();
+    let agent = env.agent("h1", "cpus:4");
+    let scheduler = env.framework("f");
+    let executor = ExecutorInfo {
+        id: "e".into(),
+        plugin: PluginRef { name: "p".into(), version: "0.1.0".into(), sha256: "0".repeat(64), size: 1 },
+        resources: "cpus:1".parse().unwrap(),
+        ..Default::default()
+    };
+    let run = |id: &str| TaskInfo::executor(id, "M-A1".into(), "cpus:1".parse().unwrap(), executor.clone(), Vec::new());
+    let offer = env.offers(scheduler).remove(0);
+    env.accept(scheduler, &offer, vec![run("a"), run("b")]);
+    env.report(agent, "a", TaskState::TaskFinished, 1);
+    env.report(agent, "b", TaskState::TaskFinished, 1);
+    env.acknowledge(scheduler, "a", 1);
+    env.acknowledge(scheduler, "b", 1);
+    let agents = env.operator(operator_call::Call::ListAgents(Default::default()));
+    assert!(matches!(&agents[..], [Ok(operator_reply::Reply::Agent(row))] if row.used == executor.resources));
+    let ended = crate::protocol::ExecutorEnded {
+        framework_id: "M-F1".into(),
+        executor_id: "e".into(),
+        exit: None,
+        message: None,
+    };
+    env.agent_says(agent, agent_call::Call::ExecutorEnded(ended));
+    let agents = env.operator(operator_call::Call::ListAgents(Default::default()));
+    assert!(matches!(&agents[..], [Ok(operator_reply::Reply::Agent(row))] if row.used.is_empty()));
+}
+
+#[test]
+fn a_lost_agent_loses_its_tasks_once() {
+    let mut env = TestEnv::new();
+    let agent = env.agent("h1", "cpus:4");
+    let scheduler = env.framework("f");
+    let offer = env.offers(scheduler).remove(0);
+    env.accept(scheduler, &offer, vec![task("t", "M-A1", "cpus:1")]);
+    env.handle(Event::Disconnected { link: agent });
+    assert!(env.updates(scheduler).is_empty());
+    let config = MasterConfig::default();
+    env.after(config.ping_interval * config.pings_missed_max);
+    let events = env.events(scheduler);
+    let lost =
+        |event: &event::Event| matches!(event, event::Event::Update(u) if u.status.state() == TaskState::TaskLost);
+    let failure = |event: &event::Event| matches!(event, event::Event::Failure(f) if f.executor_id.is_none());
+    assert_eq!(events.iter().filter(|event| lost(event)).count(), 1);
+    assert_eq!(events.iter().filter(|event| failure(event)).count(), 1);
+    assert_eq!(env.live_tasks(), 0);
+}
+
+#[test]
+fn an_agent_that_comes_back_in_time_keeps_its_tasks() {
+    let mut env = TestEnv::new();
+    let agent = env.agent("h1", "cpus:4");
+    let scheduler = env.framework("f");
+    let offer = env.offers(scheduler).remove(0);
+    env.accept(scheduler, &offer, vec![task("kept", "M-A1", "cpus:1"), task("lost", "M-A1", "cpus:1")]);
+    env.handle(Event::Disconnected { link: agent });
+    let back = env.link();
+    env.handle(Event::AgentConnected { link: back });
+    let record = TaskRecord {
+        framework_id: "M-F1".into(),
+        task: task("kept", "M-A1", "cpus:1"),
+        status: TaskStatus::new("kept".into(), TaskState::TaskRunning),
+        gang_id: None,
+    };
+    env.register(back, "h1", "cpus:4", Some("M-A1"), vec![record]);
+    assert_eq!(env.updates(scheduler), [("lost".into(), TaskState::TaskDropped)]);
+    env.after(Duration::from_secs(20));
+    assert_eq!(env.live_tasks(), 1);
+}
+
+#[test]
+fn a_copied_work_folder_is_refused() {
+    let mut env = TestEnv::new();
+    let agent = env.agent("h1", "cpus:4");
+    let scheduler = env.framework("f");
+    let offer = env.offers(scheduler).remove(0);
+    env.accept(scheduler, &offer, vec![task("t", "M-A1", "cpus:1")]);
+    let copy = env.link();
+    env.handle(Event::AgentConnected { link: copy });
+    env.register(copy, "h2", "cpus:4", Some("M-A1"), Vec::new());
+    assert!(matches!(&env.told(copy)[..], [agent_event::Event::Refused(r)] if r.message.contains("belongs to h1")));
+    assert_eq!(env.launched(agent), ["t"]);
+}
+
+#[test]
+fn teardown_waits_for_the_tasks_to_end() {
+    let mut env = TestEnv::new();
+    let agent = env.agent("h1", "cpus:1");
+    let scheduler = env.framework("f");
+    let offer = env.offers(scheduler).remove(0);
+    env.accept(scheduler, &offer, vec![task("t", "M-A1", "cpus:1")]);
+    env.told(agent);
+    env.call(scheduler, Call::Teardown(scheduler::Teardown {}));
+    assert!(matches!(&env.told(agent)[..], [agent_event::Event::KillTask(_)]));
+    let next = env.framework("next");
+    assert!(env.offers(next).is_empty(), "the task still has the resources");
+    env.report(agent, "t", TaskState::TaskKilled, 1);
+    assert_eq!(env.offers(next).len(), 1);
+    let told = env.told(agent);
+    assert!(matches!(&told[..], [agent_event::Event::UpdateAcknowledge(_), agent_event::Event::ShutdownFramework(_)]));
+    assert!(env.effects.iter().any(|effect| matches!(effect, Effect::Close { link } if *link == scheduler)));
+}
+
+#[test]
+fn a_framework_outlives_its_connection_for_its_failover_timeout() {
+    let mut env = TestEnv::new();
+    let agent = env.agent("h1", "cpus:1");
+    let info = FrameworkInfo {
+        name: "f".into(),
+        user: "u".into(),
+        role: "r".into(),
+        failover_timeout_ms: Some(60_000),
+        ..Default::default()
+    };
+    let scheduler = env.framework_of(info.clone(), None);
+    let secret = match &env.events(scheduler)[..] {
+        [event::Event::Subscribed(subscribed), event::Event::Offers(_)] => subscribed.secret.clone(),
+        other => panic!("{other:?}"),
+    };
+    env.handle(Event::Disconnected { link: scheduler });
+    env.after(Duration::from_secs(59));
+    let same = FrameworkInfo { id: Some("M-F1".into()), ..info.clone() };
+    let thief = env.framework_of(same.clone(), Some("guess".into()));
+    assert!(refused(env.events(thief)).contains("belongs to someone else"));
+    let namesake = env.framework_of(info, None);
+    assert!(refused(env.events(namesake)).contains("is waiting for its scheduler"));
+    let back = env.framework_of(same, Some(secret));
+    assert_eq!(env.offers(back).len(), 1);
+    env.handle(Event::Disconnected { link: back });
+    env.told(agent);
+    env.after(Duration::from_secs(60));
+    assert!(env.operator(operator_call::Call::ListFrameworks(Default::default())).is_empty());
+}
+
+#[test]
+fn state_is_answered_when_it_is_durable_and_bounded() {
+    let mut env = TestEnv::new();
+    let scheduler = env.framework("f");
+    let put = |size: usize| scheduler::PutState { key: "k".into(), value: Some(vec![0; size]), seq: Some(3) };
+    env.events(scheduler);
+    env.call(scheduler, Call::PutState(put(10)));
+    assert!(env.events(scheduler).is_empty());
+    env.handle(Event::Persisted { id: 1, error: None });
+    assert!(matches!(&env.events(scheduler)[..], [event::Event::StateStored(s)] if s.seq == 3 && s.error.is_none()));
+    env.call(scheduler, Call::PutState(put(70_000)));
+    assert!(matches!(&env.events(scheduler)[..], [event::Event::StateStored(s)] if s.error.is_some()));
+}
+
+#[test]
+fn a_request_is_answered_by_its_framework() {
+    let mut env = TestEnv::new();
+    let scheduler = env.framework("f");
+    let request = |name: &str| {
+        operator_call::Call::Request(crate::protocol::RequestFramework { framework: name.into(), data: vec![1] })
+    };
+    assert!(matches!(&env.operator(request("g"))[..], [Err(error)] if error.contains("no framework \"g\"")));
+    env.events(scheduler);
+    assert!(env.operator(request("f")).is_empty());
+    let id = match &env.events(scheduler)[..] {
+        [event::Event::Request(request)] => request.request_id,
+        other => panic!("{other:?}"),
+    };
+    let reply = |data, done| scheduler::Reply { request_id: id, data, done, error: None };
+    env.effects.clear();
+    env.call(scheduler, Call::Reply(reply(Some(vec![2]), None)));
+    env.call(scheduler, Call::Reply(reply(None, Some(true))));
+    env.call(scheduler, Call::Reply(reply(Some(vec![3]), None)));
+    assert!(matches!(&env.effects[..], [Effect::Reply { reply: Ok(_), .. }, Effect::Close { .. }]));
+}
+
+#[test]
+fn why_names_the_reason() {
+    let mut env = TestEnv::new();
+    env.agent("h1", "cpus:1");
+    let scheduler = env.framework("f");
+    env.call(scheduler, Call::Suppress(scheduler::Suppress {}));
+    let why = |env: &mut TestEnv, id: &str| match env
+        .operator(operator_call::Call::Why(crate::protocol::Why { id: id.into() }))
+        .remove(0)
+    {
+        Ok(operator_reply::Reply::Why(text)) => text,
+        other => panic!("{other:?}"),
+    };
+    assert!(why(&mut env, "f").contains("suppressed"));
+    assert!(why(&mut env, "h1").contains("cpus:1"));
+    let unknown = env.operator(operator_call::Call::Why(crate::protocol::Why { id: "x".into() })).remove(0);
+    assert!(unknown.unwrap_err().contains("no framework, task or agent"));
+}
+
+#[test]
+fn kill_reaches_an_agent_that_was_away() {
+    let mut env = TestEnv::new();
+    let agent = env.agent("h1", "cpus:1");
+    let scheduler = env.framework("f");
+    let offer = env.offers(scheduler).remove(0);
+    assert_eq!(offer.id, OfferId::from("M-O1"));
+    env.accept(scheduler, &offer, vec![task("t", "M-A1", "cpus:1")]);
+    env.handle(Event::Disconnected { link: agent });
+    env.call(scheduler, Call::Kill(scheduler::Kill { task_id: TaskId::from("t"), grace_ms: None }));
+    let back = env.link();
+    env.handle(Event::AgentConnected { link: back });
+    let record = TaskRecord {
+        framework_id: "M-F1".into(),
+        task: task("t", "M-A1", "cpus:1"),
+        status: TaskStatus::new("t".into(), TaskState::TaskRunning),
+        gang_id: None,
+    };
+    env.register(back, "h1", "cpus:1", Some("M-A1"), vec![record]);
+    assert!(env.told(back).iter().any(|event| matches!(event, agent_event::Event::KillTask(_))));
+}

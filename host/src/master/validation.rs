@@ -1,0 +1,122 @@
+//! What peers may not ask for. Each refusal is a line for people.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use mesos_plugin_api::Time;
+use mesos_plugin_api::v1::{AgentId, AgentInfo, ExecutorId, FrameworkInfo, GangRequest, Resources, TaskInfo};
+
+use super::tasks::kill_grace;
+
+/// An agent's word about itself, in canonical form.
+pub(super) fn check_agent(mut info: AgentInfo) -> Result<AgentInfo, String> {
+    if info.hostname.is_empty() || info.hostname.chars().any(char::is_whitespace) {
+        return Err(format!("{:?} is no host name; give one with --hostname", info.hostname));
+    }
+    info.resources = info.resources.checked().map_err(|error| format!("the agent's resources are wrong: {error}"))?;
+    Ok(info)
+}
+
+/// A framework's word about itself.
+pub(super) fn check_framework(info: &FrameworkInfo) -> Result<(), String> {
+    let unfit = |c: char| c.is_whitespace() || c.is_control() || c == '/';
+    if info.name.is_empty() || info.name.len() > 128 || info.name.contains(unfit) {
+        return Err(format!("{:?} is no framework name: 1 to 128 characters without spaces or slashes", info.name));
+    }
+    if info.role.is_empty() || info.role.contains(unfit) {
+        return Err(format!("{:?} is no role: at least one character, no spaces or slashes", info.role));
+    }
+    if info.user.is_empty() {
+        return Err(format!("the framework {:?} names no user", info.name));
+    }
+    Ok(())
+}
+
+/// A gang request, in canonical form.
+pub(super) fn check_gang(request: &GangRequest) -> Result<GangRequest, String> {
+    let mut request = request.clone();
+    if request.slots == 0 {
+        return Err("a gang of 0 slots was asked for; ask for at least 1".to_string());
+    }
+    request.per_slot = request.per_slot.checked().map_err(|error| format!("per slot: {error}"))?;
+    request.per_agent = match request.per_agent {
+        Some(resources) => Some(resources.checked().map_err(|error| format!("per agent: {error}"))?),
+        None => None,
+    };
+    if request.per_slot.scalars().next().is_none() && request.per_agent.as_ref().is_none_or(Resources::is_empty) {
+        return Err("a gang of slots without any resource was asked for".to_string());
+    }
+    let ranges = |resources: &Resources| resources.scalars_times(1) != *resources;
+    if ranges(&request.per_slot) || request.per_agent.as_ref().is_some_and(ranges) {
+        return Err("a gang's slots may hold scalars only, no ports, ranges or sets".to_string());
+    }
+    if request.agents.is_some_and(|agents| agents == 0 || agents > request.slots) {
+        return Err(format!("{} slots can't lie on {} agents", request.slots, request.agents.unwrap_or(0)));
+    }
+    if request.max_slots_per_agent == Some(0) {
+        return Err("at most 0 slots an agent were asked for".to_string());
+    }
+    Ok(request)
+}
+
+/// What a task is checked against.
+pub(super) struct Terms<'a> {
+    pub(super) now: Time,
+    /// What is left of the offers, by agent.
+    pub(super) left: &'a mut BTreeMap<AgentId, Resources>,
+    /// The offers' earliest end.
+    pub(super) until: Option<Time>,
+    /// Whether an executor runs there already, or starts with an earlier task of the same accept.
+    pub(super) runs: &'a dyn Fn(&AgentId, &ExecutorId) -> bool,
+    pub(super) id_in_use: bool,
+}
+
+/// Takes what the task needs, its executor's first start included, out of `left`; the task comes back in canonical form.
+pub(super) fn check_task(mut task: TaskInfo, terms: Terms<'_>) -> Result<TaskInfo, String> {
+    if let Some(problem) = task.id.problem() {
+        return Err(format!("its id {problem}"));
+    }
+    if terms.id_in_use {
+        return Err("its id is in use by a task that has not ended".to_string());
+    }
+    task.resources = task.resources.checked().map_err(|error| error.to_string())?;
+    match (&task.command, &mut task.executor) {
+        (Some(_), Some(_)) | (None, None) => {
+            return Err("it wants exactly one of a command and an executor".to_string());
+        }
+        (Some(command), None) if command.argv.is_empty() == command.shell.is_none() => {
+            return Err("its command wants exactly one of argv and shell".to_string());
+        }
+        (None, Some(executor)) => {
+            if let Some(problem) = executor.id.problem() {
+                return Err(format!("its executor's id {problem}"));
+            }
+            let resources = std::mem::take(&mut executor.resources).checked();
+            executor.resources = resources.map_err(|error| format!("its executor: {error}"))?;
+        }
+        (Some(_), None) => {}
+    }
+    if task.resources.is_empty() && task.executor.is_none() {
+        return Err("it asks for no resources".to_string());
+    }
+    if let Some(until) = terms.until {
+        let ends = task.max_duration_ms.map(|max| terms.now + Duration::from_millis(max) + kill_grace(&task));
+        if ends.is_none_or(|ends| ends > until) {
+            return Err(format!(
+                "the offer is held for a gang in {:.1} s; only tasks whose max_duration and grace end before may use it",
+                until.since(terms.now).as_secs_f64()
+            ));
+        }
+        if task.executor.as_ref().is_some_and(|executor| !(terms.runs)(&task.agent_id, &executor.id)) {
+            return Err("the offer is held for a gang, and the executor it would start has no end".to_string());
+        }
+    }
+    let mut needed = task.resources.clone();
+    if let Some(executor) = task.executor.as_ref().filter(|executor| !(terms.runs)(&task.agent_id, &executor.id)) {
+        needed += &executor.resources;
+    }
+    let left =
+        terms.left.get_mut(&task.agent_id).ok_or_else(|| format!("the agent {} is not in the offer", task.agent_id))?;
+    *left = left.checked_sub(&needed).map_err(|shortage| format!("more is asked than was offered: {shortage}"))?;
+    Ok(task)
+}

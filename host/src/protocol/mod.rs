@@ -1,0 +1,19 @@
+//! What travels between the parts: protobuf messages, over gRPC streams between machines and over channels within a process.
+//!
+//! ```text
+//! MasterClient ──┬── remote: gRPC ──▶ server ──┐
+//!                └── local: channels ──────────┴──▶ master shell
+//! ```
+
+#[allow(missing_docs, clippy::all)]
+#[rustfmt::skip]
+mod generated {
+    include!(concat!(env!("OUT_DIR"), "/mesos.rs"));
+}
+
+pub use generated::mesos::host::*;
+
+pub mod agents;
+pub mod client;
+pub mod link;
+pub mod token;

@@ -1,0 +1,49 @@
+//! Short-lived tokens for a task's sandbox: the master signs with the agent's secret, the agent verifies.
+
+use hmac::{Hmac, KeyInit, Mac};
+use mesos_plugin_api::Time;
+use mesos_plugin_api::v1::{FrameworkId, TaskId};
+use sha2::Sha256;
+
+/// The token for a sandbox, good until `expires`.
+pub fn sign(secret: &[u8], framework: &FrameworkId, task: &TaskId, expires: Time) -> Vec<u8> {
+    mac(secret, framework, task, expires).finalize().into_bytes().to_vec()
+}
+
+/// Whether the token is the one for this sandbox and time, and the time hasn't come. Takes as long for a wrong token as for a right one.
+pub fn verify(secret: &[u8], framework: &FrameworkId, task: &TaskId, expires: Time, now: Time, token: &[u8]) -> bool {
+    now < expires && mac(secret, framework, task, expires).verify_slice(token).is_ok()
+}
+
+/// Compares without telling by its time where they differ.
+pub fn same(one: &[u8], other: &[u8]) -> bool {
+    one.len() == other.len() && one.iter().zip(other).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
+}
+
+fn mac(secret: &[u8], framework: &FrameworkId, task: &TaskId, expires: Time) -> Hmac<Sha256> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes keys of any length");
+    for text in [framework.as_str(), task.as_str()] {
+        mac.update(&(text.len() as u64).to_be_bytes());
+        mac.update(text.as_bytes());
+    }
+    mac.update(&expires.as_nanos().to_be_bytes());
+    mac
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_same_sandbox_and_time_pass() {
+        let (framework, task, expires) = (FrameworkId::from("F1"), TaskId::from("t1"), Time(100));
+        let token = sign(b"secret", &framework, &task, expires);
+        assert!(verify(b"secret", &framework, &task, expires, Time(99), &token));
+        assert!(!verify(b"secret", &framework, &task, expires, Time(100), &token));
+        assert!(!verify(b"other", &framework, &task, expires, Time(99), &token));
+        assert!(!verify(b"secret", &framework, &TaskId::from("t2"), expires, Time(99), &token));
+        assert!(!verify(b"secret", &FrameworkId::from("F1t"), &TaskId::from("1"), expires, Time(99), &token));
+        assert!(!verify(b"secret", &framework, &task, Time(200), Time(99), &token));
+        assert!(!verify(b"secret", &framework, &task, expires, Time(99), &[]));
+    }
+}
