@@ -7,6 +7,7 @@
 //! ```
 
 use anyhow::{Result, bail};
+use mesos_host::cluster::Cluster as Embedded;
 use mesos_host::protocol::client::MasterClient;
 use mesos_host::protocol::{operator_call, operator_reply};
 
@@ -43,15 +44,15 @@ pub fn way(context: &Context) -> Result<Way> {
 pub struct Cluster {
     /// The way to its master.
     pub client: MasterClient,
+    embedded: Option<Embedded>,
 }
 
 impl Cluster {
     /// Ends it if it was started for this command; returns when nothing of it is left.
-    ///
-    /// # Errors
-    /// It doesn't end.
-    pub async fn end(self) -> Result<()> {
-        Ok(())
+    pub async fn end(self) {
+        if let Some(embedded) = self.embedded {
+            embedded.stop().await;
+        }
     }
 }
 
@@ -60,7 +61,11 @@ impl Cluster {
 /// # Errors
 /// The one that is known doesn't answer, or none can be started.
 pub async fn find_or_embed(context: &Context) -> Result<Cluster> {
-    Ok(Cluster { client: lasting(context).await? })
+    if way(context)? != Way::None {
+        return Ok(Cluster { client: lasting(context).await?, embedded: None });
+    }
+    let embedded = Embedded::builder().start().await?;
+    Ok(Cluster { client: embedded.client(), embedded: Some(embedded) })
 }
 
 /// Where the local cluster keeps its state.

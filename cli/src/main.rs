@@ -9,7 +9,6 @@ mod errors;
 mod foreground;
 mod help;
 mod local;
-mod machine;
 mod names;
 mod output;
 mod plugin;

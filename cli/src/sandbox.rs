@@ -6,29 +6,21 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use anyhow::{Result, anyhow, bail};
-use mesos_host::protocol::agent_client::AgentClient;
-use mesos_host::protocol::client::{MESSAGE_BYTES_MAX, MasterClient};
+use anyhow::{Result, anyhow};
+use mesos_host::protocol::agents::{AgentClient, Answers};
+use mesos_host::protocol::client::MasterClient;
+use mesos_host::protocol::exec_input::Input;
 use mesos_host::protocol::{
-    ExecInput, ExecOutput, FileChunk, Locate, Located, ReadFile, ReadFiles, SandboxAccess, TaskSelector, operator_call,
+    ExecOutput, ExecStart, FileChunk, Locate, Located, ReadFile, ReadFiles, SandboxAccess, TaskSelector, operator_call,
     operator_reply,
 };
 use tokio::sync::{Mutex, mpsc};
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::Streaming;
-use tonic::transport::{Channel, Endpoint};
-
-/// How long an agent may be silent before it is asked, and how long it may take to answer.
-const KEEP_ALIVE: Duration = Duration::from_secs(5);
-/// How long a connection to an agent may take.
-const CONNECT: Duration = Duration::from_secs(5);
 
 /// The way to the sandboxes of a cluster; one connection an agent, however many tasks are read there.
 pub struct Sandboxes {
     master: MasterClient,
-    agents: Mutex<BTreeMap<String, Channel>>,
+    agents: Mutex<BTreeMap<(String, u32), AgentClient>>,
 }
 
 impl Sandboxes {
@@ -55,60 +47,34 @@ impl Sandboxes {
     ///
     /// # Errors
     /// The agent doesn't answer or refuses.
-    pub async fn read(&self, located: &Located, files: Vec<ReadFile>, follow: bool) -> Result<Streaming<FileChunk>> {
+    pub async fn read(&self, located: &Located, files: Vec<ReadFile>, follow: bool) -> Result<Answers<FileChunk>> {
         let request = ReadFiles { access: access(located), files, follow: follow.then_some(true) };
-        let mut agent = self.agent(located).await?;
-        let stream = agent.read(request).await.map_err(|status| anyhow!("{}", status.message()))?;
-        Ok(stream.into_inner())
+        Ok(self.agent(located).await?.read(request).await?)
     }
 
-    /// Runs a command in a sandbox.
+    /// Runs a command in a sandbox; what is sent goes to it.
     ///
     /// # Errors
     /// The agent doesn't answer or refuses.
-    pub async fn exec(&self, located: &Located, input: mpsc::Receiver<ExecInput>) -> Result<Streaming<ExecOutput>> {
-        let mut agent = self.agent(located).await?;
-        let stream = agent.exec(ReceiverStream::new(input)).await.map_err(|status| anyhow!("{}", status.message()))?;
-        Ok(stream.into_inner())
+    pub async fn exec(
+        &self,
+        located: &Located,
+        start: ExecStart,
+    ) -> Result<(mpsc::Sender<Input>, Answers<ExecOutput>)> {
+        Ok(self.agent(located).await?.exec(start).await?)
     }
 
-    async fn agent(&self, located: &Located) -> Result<AgentClient<Channel>> {
-        let host =
-            if located.address.contains(':') { format!("[{}]", located.address) } else { located.address.clone() };
-        let address = format!("{host}:{}", located.port);
+    async fn agent(&self, located: &Located) -> Result<AgentClient> {
+        let address = (located.address.clone(), located.port);
         // Held while connecting, so that a thousand tasks of one agent open one connection.
         let mut agents = self.agents.lock().await;
-        let channel = match agents.get(&address) {
-            Some(channel) => channel.clone(),
-            None => {
-                let channel = connect(&address).await?;
-                agents.insert(address, channel.clone());
-                channel
-            }
-        };
-        Ok(AgentClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        if let Some(agent) = agents.get(&address) {
+            return Ok(agent.clone());
+        }
+        let agent = AgentClient::connect(&located.address, located.port).await?;
+        agents.insert(address, agent.clone());
+        Ok(agent)
     }
-}
-
-async fn connect(address: &str) -> Result<Channel> {
-    let endpoint = Endpoint::from_shared(format!("http://{address}"))?
-        .connect_timeout(CONNECT)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(KEEP_ALIVE)
-        .keep_alive_timeout(KEEP_ALIVE)
-        .keep_alive_while_idle(true);
-    match endpoint.connect().await {
-        Ok(channel) => Ok(channel),
-        Err(error) => bail!("the agent at {address} doesn't answer: {}", root_cause(&error)),
-    }
-}
-
-fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }
 
 /// What proves to the agent that the master let us in.

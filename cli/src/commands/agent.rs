@@ -9,14 +9,14 @@ use mesos_host::agent::{self, AgentConfig, Bounds, Master};
 use mesos_host::launcher::AgentLoss;
 
 use super::{Group, Verb, examples};
-use crate::context::{Context, hostname};
+use crate::context::Context;
+use crate::daemon;
 use crate::errors::{EXIT_FAILURE, usage};
 use crate::settings::{
     AGENT_ADVERTISE, AGENT_ATTRIBUTES, AGENT_HOSTNAME, AGENT_IP, AGENT_ON_LOSS, AGENT_PORT, AGENT_RESOURCES,
     AGENT_WORK_DIR, MASTER,
 };
 use crate::values::{self, OnAgentLoss};
-use crate::{daemon, machine};
 
 pub const VERB: Verb = Verb { name: "agent", group: Group::Clusters, command, run };
 
@@ -70,19 +70,18 @@ fn config(context: &Context, master: &str) -> Result<AgentConfig> {
         OnAgentLoss::Keep(timeout) => AgentLoss::Keep(Some(timeout)),
         OnAgentLoss::Kill => AgentLoss::Kill,
     };
-    let hostname = context.find(&AGENT_HOSTNAME).map(|value| value.text).or_else(hostname);
     Ok(AgentConfig {
         work_dir: match context.find(&AGENT_WORK_DIR) {
             Some(value) => PathBuf::from(value.text),
             None => daemon::work_dir("agent")?,
         },
-        hostname: hostname.ok_or_else(|| usage("this machine has no host name; give the agent one with --hostname"))?,
+        hostname: context.find(&AGENT_HOSTNAME).map_or_else(agent::detect::hostname, |value| value.text),
         address: match context.read(&AGENT_ADVERTISE, values::ip)? {
             Some(address) => address,
             None => reachable(ip, master)?,
         },
         listen: SocketAddr::new(ip, port),
-        resources: context.read(&AGENT_RESOURCES, values::resources)?.unwrap_or_else(|| machine::resources(1)),
+        resources: context.read(&AGENT_RESOURCES, values::resources)?.unwrap_or_else(|| agent::detect::resources(0, 1)),
         attributes: context.read(&AGENT_ATTRIBUTES, values::attributes)?.unwrap_or_default(),
         on_agent_loss,
         remove_at_end: false,

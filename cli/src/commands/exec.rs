@@ -6,13 +6,13 @@ use std::os::unix::ffi::OsStringExt;
 
 use anyhow::{Result, anyhow};
 use clap::{Arg, Command, value_parser};
+use mesos_host::protocol::agents::Answers;
 use mesos_host::protocol::exec_input::Input;
 use mesos_host::protocol::exec_output::Output;
-use mesos_host::protocol::{ExecInput, ExecOutput, ExecStart};
+use mesos_host::protocol::{ExecOutput, ExecStart};
 use mesos_plugin_api::v1::CommandInfo;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-use tonic::Streaming;
 
 use super::{Group, Verb, examples};
 use crate::cluster;
@@ -22,8 +22,6 @@ use crate::terminal::{RawTerminal, size};
 
 pub const VERB: Verb = Verb { name: "exec", group: Group::Programs, command, run };
 
-/// Pieces of input that wait for the agent; then whoever writes to us waits.
-const INPUTS_MAX: usize = 4;
 /// Bytes that are read from standard input at once.
 const STDIN_BYTES: usize = 64 << 10;
 /// Variables that go along: without them a command finds no programs and doesn't know our terminal.
@@ -70,11 +68,9 @@ fn run(context: &Context) -> Result<i32> {
     let code = runtime.block_on(async {
         let sandboxes = Sandboxes::new(cluster::lasting(context).await?);
         let located = sandboxes.locate(task, framework).await?;
-        let (input, inputs) = mpsc::channel(INPUTS_MAX);
         let (rows, columns) = (size.map(|(rows, _)| rows), size.map(|(_, columns)| columns));
         let start = ExecStart { access: sandbox::access(&located), command, rows, columns };
-        input.send(ExecInput { input: Some(Input::Start(start)) }).await?;
-        let output = sandboxes.exec(&located, inputs).await?;
+        let (input, output) = sandboxes.exec(&located, start).await?;
         let _raw = size.is_some().then(RawTerminal::enter).transpose()?;
         forward_input(input);
         show(output).await
@@ -84,10 +80,10 @@ fn run(context: &Context) -> Result<i32> {
     code
 }
 
-async fn show(mut output: Streaming<ExecOutput>) -> Result<i32> {
+async fn show(mut output: Answers<ExecOutput>) -> Result<i32> {
     let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
-    while let Some(piece) = output.message().await.map_err(|status| anyhow!("{}", status.message()))? {
-        match piece.output {
+    while let Some(piece) = output.recv().await {
+        match piece?.output {
             Some(Output::Stdout(data)) => out.write_all(&data).and_then(|()| out.flush())?,
             Some(Output::Stderr(data)) => err.write_all(&data)?,
             Some(Output::Exit(exit)) => return Ok(exit.shell_code()),
@@ -98,15 +94,14 @@ async fn show(mut output: Streaming<ExecOutput>) -> Result<i32> {
 }
 
 /// Standard input and signals, until the command has ended and nobody takes them any more.
-fn forward_input(input: mpsc::Sender<ExecInput>) {
+fn forward_input(input: mpsc::Sender<Input>) {
     for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup(), SignalKind::quit()] {
         let input = input.clone();
         // A signal that can't be caught ends us, and with the connection the command.
         let Ok(mut stream) = signal(kind) else { continue };
         tokio::spawn(async move {
             while stream.recv().await.is_some() {
-                let number = ExecInput { input: Some(Input::Signal(kind.as_raw_value())) };
-                if input.send(number).await.is_err() {
+                if input.send(Input::Signal(kind.as_raw_value())).await.is_err() {
                     return;
                 }
             }
@@ -123,7 +118,7 @@ fn forward_input(input: mpsc::Sender<ExecInput>) {
                 _ => Input::StdinEnd(true),
             };
             let last = piece == Input::StdinEnd(true);
-            if input.blocking_send(ExecInput { input: Some(piece) }).is_err() || last {
+            if input.blocking_send(piece).is_err() || last {
                 return;
             }
         }

@@ -107,7 +107,7 @@ fn run(context: &Context) -> Result<i32> {
     context.runtime()?.block_on(async {
         let cluster = cluster::find_or_embed(context).await?;
         let ran = start(&cluster.client, job, files, info, options).await;
-        cluster.end().await?;
+        cluster.end().await;
         ran
     })
 }

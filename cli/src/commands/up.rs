@@ -5,9 +5,8 @@ use clap::Command;
 
 use super::{Group, Verb, examples};
 use crate::cluster;
-use crate::context::{Context, hostname};
+use crate::context::Context;
 use crate::local::{self, Plan};
-use crate::machine;
 use crate::settings::{UP_AGENTS, UP_RESOURCES};
 use crate::values;
 
@@ -32,12 +31,9 @@ fn command(command: Command) -> Command {
 }
 
 fn run(context: &Context) -> Result<i32> {
-    let agents = context.read_or_default(&UP_AGENTS, values::count)?;
-    let each = context.read(&UP_RESOURCES, values::resources)?;
     let plan = Plan {
-        hostname: hostname().unwrap_or_else(|| "localhost".to_string()),
-        resources: each.unwrap_or_else(|| machine::resources(agents as usize)),
-        agents,
+        agents: context.read_or_default(&UP_AGENTS, values::count)?,
+        resources: context.read(&UP_RESOURCES, values::resources)?,
         quiet: context.quiet(),
         credentials: context.credentials()?,
     };

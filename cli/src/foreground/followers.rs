@@ -6,6 +6,7 @@ use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
@@ -22,6 +23,8 @@ use crate::sandbox::Sandboxes;
 const FOLLOWERS_MAX: usize = 256;
 /// How often a broken connection to an agent is tried again, in a row.
 const TRIES_MAX: u32 = 20;
+/// The same when the framework has ended: the person in front waits for nothing else.
+const TRIES_AT_END_MAX: u32 = 4;
 /// Between these tries.
 const RETRY: Duration = Duration::from_millis(500);
 /// A labelled line is shown in pieces of at most so many bytes.
@@ -33,6 +36,7 @@ pub struct Followers {
     screen: Screen,
     framework: FrameworkId,
     turns: Arc<Semaphore>,
+    hurry: Arc<AtomicBool>,
     running: JoinSet<()>,
 }
 
@@ -40,7 +44,7 @@ impl Followers {
     /// None yet.
     pub fn new(sandboxes: Arc<Sandboxes>, screen: Screen, framework: FrameworkId) -> Self {
         let turns = Arc::new(Semaphore::new(FOLLOWERS_MAX));
-        Self { sandboxes, screen, framework, turns, running: JoinSet::new() }
+        Self { sandboxes, screen, framework, turns, hurry: Arc::default(), running: JoinSet::new() }
     }
 
     /// Follows files of a task until it has ended and all is handed on. Says so if something is missing.
@@ -48,7 +52,7 @@ impl Followers {
         // Those that have ended need no memory.
         while self.running.try_join_next().is_some() {}
         let (sandboxes, screen) = (self.sandboxes.clone(), self.screen.clone());
-        let (turns, framework) = (self.turns.clone(), self.framework.clone());
+        let (turns, framework, hurry) = (self.turns.clone(), self.framework.clone(), self.hurry.clone());
         self.running.spawn(async move {
             let _turn = turns.acquire().await.expect("the semaphore is never closed");
             let task = follow.task_id;
@@ -56,7 +60,7 @@ impl Followers {
                 let framework = Some(framework.to_string());
                 let wanted = Wanted { task: task.to_string(), framework, files: follow.files, growing: true };
                 // The master may just have another leader: that is no reason to lose output.
-                Follower::new(sandboxes, &screen, wanted)?.run(TRIES_MAX).await
+                Follower { hurry, ..Follower::new(sandboxes, &screen, wanted)? }.run(TRIES_MAX).await
             };
             if let Err(error) = followed.await {
                 screen.remark(&format!("the output of task {task} is incomplete: {error:#}")).await;
@@ -66,6 +70,7 @@ impl Followers {
 
     /// Waits until each has handed on all it can get.
     pub async fn end(mut self) {
+        self.hurry.store(true, Ordering::Relaxed);
         while self.running.join_next().await.is_some() {}
     }
 }
@@ -87,6 +92,7 @@ pub struct Follower {
     sandboxes: Arc<Sandboxes>,
     wanted: Wanted,
     sinks: Vec<Sink>,
+    hurry: Arc<AtomicBool>,
 }
 
 impl Follower {
@@ -96,7 +102,7 @@ impl Follower {
     /// A file that it writes into can't be opened.
     pub fn new(sandboxes: Arc<Sandboxes>, screen: &Screen, wanted: Wanted) -> Result<Self> {
         let sinks: Result<Vec<Sink>> = wanted.files.iter().map(|file| Sink::open(file.clone(), screen)).collect();
-        Ok(Self { sandboxes, wanted, sinks: sinks? })
+        Ok(Self { sandboxes, wanted, sinks: sinks?, hurry: Arc::default() })
     }
 
     /// Reads until all is handed on. What breaks before the first byte is tried again so often, later `TRIES_MAX` times in a row.
@@ -113,6 +119,9 @@ impl Follower {
             }
             // What brings us further is no failure in a row.
             tries_left = if self.offsets() == before { tries_left - 1 } else { TRIES_MAX };
+            if self.hurry.load(Ordering::Relaxed) {
+                tries_left = tries_left.min(TRIES_AT_END_MAX);
+            }
             tokio::time::sleep(RETRY).await;
         }
         for sink in &mut self.sinks {
@@ -130,8 +139,8 @@ impl Follower {
         let located = self.sandboxes.locate(&self.wanted.task, self.wanted.framework.as_deref()).await?;
         let files = self.sinks.iter().map(|sink| ReadFile { path: sink.file.path.clone(), offset: Some(sink.offset) });
         let mut stream = self.sandboxes.read(&located, files.collect(), self.wanted.growing).await?;
-        while let Some(chunk) = stream.message().await.map_err(|status| anyhow!("{}", status.message()))? {
-            self.take(chunk).await?;
+        while let Some(chunk) = stream.recv().await {
+            self.take(chunk?).await?;
         }
         let complete = !self.wanted.growing || self.sinks.iter().all(|sink| sink.ended);
         if complete { Ok(()) } else { Err(anyhow!("the agent ended the stream early")) }

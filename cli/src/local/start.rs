@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use mesos_host::agent::detect;
 use mesos_host::protocol::client::{Credentials, MasterClient};
 use mesos_host::protocol::{ListAgents, operator_call};
 use mesos_plugin_api::framework::Progress;
@@ -29,12 +30,10 @@ const LOG_LINES: usize = 5;
 
 /// What is to be started.
 pub struct Plan {
-    /// This machine's name.
-    pub hostname: String,
     /// How many agents.
     pub agents: u32,
-    /// What each has.
-    pub resources: Resources,
+    /// What each has, instead of a share of this machine.
+    pub resources: Option<Resources>,
     /// No bar and no hints.
     pub quiet: bool,
     /// For the master: its token, if the user has set one.
@@ -113,8 +112,10 @@ async fn start(folders: &StateFolders, plan: &Plan) -> Result<String> {
     let mut agents = Vec::new();
     for number in 1..=plan.agents {
         let name = format!("agent-{number}");
-        let hostname = format!("{}-{number}", plan.hostname);
-        let child = start_agent(folders, &name, &hostname, &address, &plan.resources)?;
+        let hostname = format!("{}-{number}", detect::hostname());
+        let share = || detect::resources(number as usize - 1, plan.agents as usize);
+        let resources = plan.resources.clone().unwrap_or_else(share);
+        let child = start_agent(folders, &name, &hostname, &address, &resources)?;
         record.agents.push(Agent { hostname, process: Process::of_pid(child.id())? });
         record.write(folders)?;
         agents.push((name, child));
@@ -249,10 +250,7 @@ fn last_lines(log: &Path) -> String {
 
 fn say_how_to_use(address: &str, plan: &Plan) {
     let agents = if plan.agents == 1 { "one agent".to_string() } else { format!("{} agents", plan.agents) };
-    eprintln!(
-        "mesos: a cluster with {agents} of {} runs at {address}; commands find it by themselves:",
-        plan.resources
-    );
+    eprintln!("mesos: a cluster with {agents} runs at {address}; commands find it by themselves:");
     eprintln!("  mesos run -- hostname   runs a command on it");
     eprintln!("  mesos agents            shows its agents");
     eprintln!("  mesos down              ends it");

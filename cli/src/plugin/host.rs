@@ -39,13 +39,9 @@ impl Host {
     }
 
     /// Ends the cluster if it was started for this command.
-    ///
-    /// # Errors
-    /// It doesn't end.
-    pub fn end(&self) -> Result<()> {
-        match self.cluster.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            Some(cluster) => self.runtime.block_on(cluster.end()),
-            None => Ok(()),
+    pub fn end(&self) {
+        if let Some(cluster) = self.cluster.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            self.runtime.block_on(cluster.end());
         }
     }
 

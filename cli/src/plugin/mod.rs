@@ -41,7 +41,7 @@ pub fn run(context: Context, word: &str) -> Result<i32> {
     let plugin = loader::load(found.plugin)?;
     let host = Arc::new(host::Host::new(context, plugin.clone())?);
     let exit_code = plugin.run_command(host.clone(), &invocation);
-    host.end()?;
+    host.end();
     exit_code.map_err(|error| anyhow!("{error}"))
 }
 

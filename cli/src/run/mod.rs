@@ -269,10 +269,7 @@ impl RunFramework {
     fn summary(&self) -> String {
         let left_out = self.job.count - self.ended;
         let ended_early = if left_out > 0 { format!(", {left_out} were ended or left out") } else { String::new() };
-        format!(
-            "{} of {} tasks failed{ended_early}; see 'mesos tasks --all -f {}'",
-            self.failed, self.job.count, self.name
-        )
+        format!("{} of {} tasks failed{ended_early}", self.failed, self.job.count)
     }
 
     fn patience_ended(&mut self, calls: &mut Calls) {

@@ -127,7 +127,7 @@ fn the_exit_status_is_the_first_failing_tasks() {
     master.update_with(ended("test.1", ExitStatus::code(0)));
     let (code, message) = master.finished.clone().expect("all have ended");
     assert_eq!(code, 137);
-    assert!(message.expect("a summary").starts_with("2 of 3 tasks failed; "));
+    assert!(message.expect("a summary").starts_with("2 of 3 tasks failed"));
     let said: Vec<String> = master
         .calls
         .iter()
