@@ -108,7 +108,8 @@ impl Agent {
             return;
         }
         self.timers.cancel(Timer::Register);
-        self.connection = Connection { state: State::Registered, epoch: registered.master_epoch, ..Connection::default() };
+        self.connection =
+            Connection { state: State::Registered, epoch: registered.master_epoch, ..Connection::default() };
         self.keep_id(registered.agent_id, registered.master_epoch, out);
         self.send_all(out);
     }

@@ -343,7 +343,9 @@ impl Agent {
             return;
         }
         let (reason, message) = match executor.phase {
-            Phase::Running => (Reason::ExecutorTerminated, format!("its executor {} ended with {exit}", executor.info.id)),
+            Phase::Running => {
+                (Reason::ExecutorTerminated, format!("its executor {} ended with {exit}", executor.info.id))
+            }
             _ => {
                 let id = &executor.info.id;
                 (Reason::ExecutorUnregistered, format!("its executor {id} ended with {exit} before it connected"))
@@ -543,12 +545,17 @@ impl Agent {
 
     // ── its scheduler ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    pub(super) fn on_scheduler_message(&mut self, framework_id: FrameworkId, message: scheduler::Message, out: &mut Out) {
+    pub(super) fn on_scheduler_message(
+        &mut self,
+        framework_id: FrameworkId,
+        message: scheduler::Message,
+        out: &mut Out,
+    ) {
         // To an executor that isn't here: its scheduler hears of the end.
         let Some(&id) = self.by_executor.get(&(framework_id, message.executor_id)) else { return };
         let executor = self.executors.get_mut(&id).expect("indexed");
-        let full = executor.to_process.len() >= EXECUTOR_FRAMES_MAX
-            || executor.to_process.bytes() >= EXECUTOR_FRAME_BYTES_MAX;
+        let full =
+            executor.to_process.len() >= EXECUTOR_FRAMES_MAX || executor.to_process.bytes() >= EXECUTOR_FRAME_BYTES_MAX;
         if !executor.is_live() || full {
             return;
         }
@@ -570,16 +577,10 @@ impl Agent {
 
     fn acknowledge_to_scheduler(&self, id: LocalId, seq: u64, out: &mut Out) {
         let (Some(executor), Some(agent_id)) = (self.executors.get(&id), self.id()) else { return };
-        let acknowledge = scheduler::MessageAcknowledge {
-            agent_id: agent_id.clone(),
-            executor_id: executor.info.id.clone(),
-            seq,
-        };
+        let acknowledge =
+            scheduler::MessageAcknowledge { agent_id: agent_id.clone(), executor_id: executor.info.id.clone(), seq };
         let framework_id = executor.framework_id.clone();
-        self.send(
-            agent_call::Call::MessageAcknowledge(ExecutorMessageAcknowledge { framework_id, acknowledge }),
-            out,
-        );
+        self.send(agent_call::Call::MessageAcknowledge(ExecutorMessageAcknowledge { framework_id, acknowledge }), out);
     }
 
     pub(super) fn on_message_acknowledge(

@@ -46,7 +46,10 @@ pub(super) enum Phase {
     Launching,
     Running,
     /// `given`: the executor has been told of it.
-    WithExecutor { executor: LocalId, given: bool },
+    WithExecutor {
+        executor: LocalId,
+        given: bool,
+    },
     Ended,
 }
 
@@ -198,8 +201,8 @@ impl Agent {
     fn wait_or_refuse(&mut self, id: LocalId, asked: &Resources, message: String, out: &mut Out) {
         let leaving = self.tasks.values().filter(|task| self.is_leaving(task)).map(|task| &task.info.resources);
         let executors = self.executors.values().filter(|e| e.is_live() && self.is_removed(&e.framework_id));
-        let soon = self.free.clone()
-            + &leaving.chain(executors.map(|executor| &executor.info.resources)).sum::<Resources>();
+        let soon =
+            self.free.clone() + &leaving.chain(executors.map(|executor| &executor.info.resources)).sum::<Resources>();
         if soon.contains(asked) {
             if !self.queue.contains(&id) {
                 self.queue.push_back(id);
@@ -250,7 +253,14 @@ impl Agent {
         out.push(Effect::Prepare { id, launch: Launch::Task(self.task_launch(id)) });
         // Worth telling only where it takes a while.
         if fetches {
-            self.publish(id, TaskStatus { message: Some("fetching files".into()), ..self.status(id, TaskState::TaskStarting, out.now) }, out);
+            self.publish(
+                id,
+                TaskStatus {
+                    message: Some("fetching files".into()),
+                    ..self.status(id, TaskState::TaskStarting, out.now)
+                },
+                out,
+            );
         }
     }
 
@@ -352,7 +362,8 @@ impl Agent {
         let Some(task) = self.tasks.get(&id) else { return };
         let ran = Duration::from_millis(task.info.max_duration_ms.unwrap_or(0));
         let message = format!("it ran for its max_duration of {} s", ran.as_secs_f64());
-        let (verdict, grace) = (Verdict::new(TaskState::TaskFailed, Reason::MaxDurationReached, message), task.grace(None));
+        let (verdict, grace) =
+            (Verdict::new(TaskState::TaskFailed, Reason::MaxDurationReached, message), task.grace(None));
         self.kill(id, verdict, grace, out);
     }
 

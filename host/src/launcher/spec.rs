@@ -108,7 +108,8 @@ impl LaunchSpec {
 
     /// The message, and the descriptors that it names by position, the first of which goes to `fds_start`.
     pub(super) fn into_wire(self, fds_start: usize) -> (proto::LaunchSpec, Vec<OwnedFd>) {
-        let (names, mut fds): (Vec<String>, Vec<OwnedFd>) = self.fds.into_iter().map(|extra| (extra.env, extra.fd)).unzip();
+        let (names, mut fds): (Vec<String>, Vec<OwnedFd>) =
+            self.fds.into_iter().map(|extra| (extra.env, extra.fd)).unzip();
         let extra = |(i, env)| proto::ExtraFd { env, position: (fds_start + i) as u32 };
         let mut stdio_fds = Vec::new();
         for (number, fd) in (0..).zip(self.stdio_fds) {

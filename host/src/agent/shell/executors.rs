@@ -132,7 +132,9 @@ impl Executors {
                 _ = write_frames(write, frames) => {}
             }
         });
-        let Some(id) = self.connect(&hello.token, Connection { task: task.abort_handle(), sender, over }) else { return };
+        let Some(id) = self.connect(&hello.token, Connection { task: task.abort_handle(), sender, over }) else {
+            return;
+        };
         // Connected before its first frame, which is read only from then on.
         let _ = self.inner.events.send(Event::ExecutorConnected { id }).await;
         let _ = begin.send(id);

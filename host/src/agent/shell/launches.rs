@@ -57,7 +57,8 @@ impl Launching<'_> {
 
     fn executor(&self, executor: &ExecutorLaunch) -> LaunchSpec {
         let command = executor.executor.command.clone().unwrap_or_default();
-        let mut spec = LaunchSpec::new(self.container.clone(), [self.program.as_os_str(), OsStr::new(crate::executor::MARKER)]);
+        let mut spec =
+            LaunchSpec::new(self.container.clone(), [self.program.as_os_str(), OsStr::new(crate::executor::MARKER)]);
         let mut env = environment(&command, &executor.sandbox, &executor.executor.resources, self.account);
         env.insert(VARIABLE_FRAMEWORK_ID.into(), executor.framework.id.as_ref().map_or("", |id| id.as_str()).into());
         env.insert("MESOS_AGENT_ID".into(), executor.agent_id.as_str().into());

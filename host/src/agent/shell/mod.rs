@@ -1,6 +1,7 @@
 //! The I/O around the agent's core: one task owns the core, gives it what happens, and carries out what it wants.
 
 mod as_user;
+mod bounds;
 mod config;
 mod executors;
 mod fetcher;
@@ -26,8 +27,8 @@ use tokio::task::{AbortHandle, JoinHandle};
 pub use config::{AgentConfig, AgentError, Bounds, Master};
 
 use self::executors::Executors;
-use self::files::{Execs, Files};
 use self::fetcher::{Fetcher, MasterSlot};
+use self::files::{Execs, Files};
 use self::link::MasterLink;
 use self::processes::Process;
 use self::sandboxes::{Attic, Sandboxes};
@@ -123,6 +124,7 @@ pub async fn start(config: AgentConfig, master: Master) -> Result<AgentHandle, A
         events,
         incarnation,
         execs,
+        outputs: bounds::watch(config.bounds.output_bytes_max),
         program: config.program.clone().unwrap_or_else(own_program),
         exit: None,
         servers: vec![socket, server],
@@ -138,10 +140,7 @@ fn own_program() -> PathBuf {
 }
 
 /// Makes a process and waits for it, so not on a thread of the runtime.
-async fn start_launcher(
-    config: &AgentConfig,
-    work_dir: &Path,
-) -> Result<(LauncherClient, LauncherEvents), AgentError> {
+async fn start_launcher(config: &AgentConfig, work_dir: &Path) -> Result<(LauncherClient, LauncherEvents), AgentError> {
     let (program, work_dir, policy) = (config.program.clone(), work_dir.to_owned(), config.on_agent_loss);
     let started = tokio::task::spawn_blocking(move || {
         // One that an agent before this one has left: its tasks are not known here and end with it.
@@ -200,6 +199,7 @@ struct Shell {
     /// Tells this process's containers from an earlier one's.
     incarnation: String,
     execs: Execs,
+    outputs: mpsc::UnboundedSender<bounds::Change>,
     program: PathBuf,
     exit: Option<String>,
     servers: Vec<AbortHandle>,

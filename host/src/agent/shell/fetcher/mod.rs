@@ -63,11 +63,8 @@ impl Fetcher {
         self.try_fetch(uri, sandbox, account).await.map_err(|error| {
             let full = matches!(&error, FetchError::Io { cause, .. }
                 if matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded));
-            let (reason, advice) = if full {
-                (Reason::SandboxFull, "; the agent's disk is full")
-            } else {
-                (Reason::FetchFailed, "")
-            };
+            let (reason, advice) =
+                if full { (Reason::SandboxFull, "; the agent's disk is full") } else { (Reason::FetchFailed, "") };
             Refusal { reason, message: format!("cannot fetch {}: {error}{advice}", uri.value) }
         })
     }

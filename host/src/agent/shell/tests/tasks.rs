@@ -108,7 +108,8 @@ async fn many_tasks_at_once_all_end() {
 async fn two_agents_on_one_folder_are_refused_in_one_line() {
     let env = TestEnv::new().await;
     let (connect, _connects) = tokio::sync::mpsc::channel(1);
-    let master = crate::agent::Master::Local(crate::protocol::client::LocalMaster { connect, blobs: env.blobs.clone() });
+    let master =
+        crate::agent::Master::Local(crate::protocol::client::LocalMaster { connect, blobs: env.blobs.clone() });
     let error = crate::agent::start(super::env::config(&env.dir.path().join("work")), master).await.unwrap_err();
     assert!(error.to_string().contains(&format!("another agent (pid {})", std::process::id())), "{error}");
     env.stop().await;
