@@ -8,6 +8,7 @@ use mesos_plugin_api::v1::{ExitStatus, FrameworkId, Reason, TaskId};
 use tokio::task::AbortHandle;
 
 use super::Shell;
+use super::bounds::Change;
 use super::fetcher::Fetcher;
 use super::launches::{ExecutorPlace, Launching, task_environment};
 use super::sandboxes::{self, Place};
@@ -120,7 +121,10 @@ impl Shell {
             plugin: plugin_path(&self.work_dir.plugins(), &plugin.sha256),
         });
         let launching = Launching { launch, container, account, program: &self.program, executor };
+        let sandbox = launch.sandbox().clone();
         self.requests.push(Request::Launch(Box::new(launching.spec())));
+        // The one who looks ends after the shell.
+        let _ = self.outputs.send(Change::Started(id, sandbox));
     }
 
     pub(super) fn signal(&mut self, id: LocalId, signal: i32) {
@@ -132,6 +136,7 @@ impl Shell {
     pub(super) fn ended(&mut self, id: LocalId) {
         let Some(process) = self.processes.remove(&id) else { return };
         process.abandon();
+        let _ = self.outputs.send(Change::Ended(id));
         match &process.kind {
             Kind::Own { launch: Launch::Task(task), .. } => {
                 let framework_id = task.framework.id.clone().unwrap_or_default();

@@ -3,6 +3,7 @@
 //! This test program is the launcher too: [`HELPER`] runs before the test harness and takes over where it was started as one.
 
 mod env;
+mod files;
 mod tasks;
 
 /// Runs before `main`.
