@@ -7,12 +7,15 @@
 //! executor ◀─ launch ─ isolation ◀─ agent ◀─ run task ─ master
 //! ```
 
+pub mod agent;
+pub mod executor;
 pub mod master;
 pub mod allocator;
 pub mod framework;
 pub mod launcher;
 pub mod loader;
 pub mod http;
+pub mod cluster;
 pub mod protocol;
 mod time;
 

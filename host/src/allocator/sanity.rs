@@ -105,9 +105,12 @@ impl Allocator {
             passes += agent.passed_by.len();
         }
         let frameworks = || self.frameworks.iter().map(|(_, framework)| framework);
-        assert_eq!(filters, frameworks().flat_map(|row| row.expiries.values()).map(|agents| agents.len()).sum());
-        assert_eq!(bits, frameworks().map(|row| row.filtered.iter().count()).sum());
-        assert_eq!(passes, frameworks().map(|row| row.passed.iter().count()).sum());
+        assert_eq!(
+            filters,
+            frameworks().flat_map(|row| row.expiries.values()).map(|agents| agents.len()).sum::<usize>()
+        );
+        assert_eq!(bits, frameworks().map(|row| row.filtered.iter().count()).sum::<usize>());
+        assert_eq!(passes, frameworks().map(|row| row.passed.iter().count()).sum::<usize>());
         let earliest = |(number, row): (u32, &super::Framework)| Some((*row.expiries.keys().next()?, number));
         assert!(self.frameworks.iter().filter_map(earliest).all(|first| self.earliest_filters.contains(&first)));
         assert_eq!(self.earliest_filters.len(), frameworks().filter(|row| !row.expiries.is_empty()).count());

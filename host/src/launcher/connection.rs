@@ -258,12 +258,12 @@ pub(super) fn pack(requests: impl IntoIterator<Item = Request>) -> io::Result<Ve
     let mut packets = vec![OutPacket::default()];
     for request in requests {
         let (fds, bytes) = match &request {
-            Request::Launch(spec) => (spec.fds.len() + 1, INLINE_BYTES_MAX + 64),
+            Request::Launch(spec) => (spec.fds.len() + 4, INLINE_BYTES_MAX + 64),
             Request::Signal { container, .. } | Request::Release { container } => (0, container.len() + 64),
             Request::List | Request::Shutdown => (0, 64),
         };
         if fds > PACKET_FDS_MAX || bytes > PACKET_BYTES_MAX {
-            let message = "a launch has more than 199 extra descriptors, or a container's name more than 64 KB";
+            let message = "a launch has more than 196 extra descriptors, or a container's name more than 64 KB";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         if packets.last().is_some_and(|packet| !packet.has_room(bytes, fds)) {

@@ -36,6 +36,7 @@ pub(super) struct Job {
     pub container: String,
     pub spec: LaunchSpec,
     pub fds: Vec<(String, OwnedFd)>,
+    pub stdio: [Option<OwnedFd>; 3],
     /// From the executor that asks.
     pub inherited: Option<Arc<Inherited>>,
 }
@@ -50,7 +51,12 @@ pub(super) struct Plan {
     pub cwd: *const c_char,
     /// stdin, stdout, stderr; null is /dev/null.
     pub stdio: [*const c_char; 3],
+    /// The extra ones, then those of `stdio_fds`.
     pub fds: Vec<RawFd>,
+    /// Which of the first three descriptors each of the last of `fds` becomes.
+    pub stdio_fds: Vec<RawFd>,
+    /// stdin becomes the controlling terminal.
+    pub terminal: bool,
     /// Set by the launcher's own privileges,
     pub rlimits: Vec<(u32, [u64; 2])>,
     /// and by those of the user.
@@ -102,7 +108,9 @@ impl Plan {
             programs: list(programs),
             cwd: at(cwd),
             stdio: stdio.map(|offset| offset.map_or(std::ptr::null(), at)),
-            fds: job.fds.iter().map(|(_, fd)| fd.as_raw_fd()).collect(),
+            fds: job.fds.iter().map(|(_, fd)| fd).chain(job.stdio.iter().flatten()).map(AsRawFd::as_raw_fd).collect(),
+            stdio_fds: (0..).zip(&job.stdio).filter(|(_, fd)| fd.is_some()).map(|(number, _)| number).collect(),
+            terminal: spec.terminal,
             rlimits,
             rlimits_as_user,
             user: needed_user(inherited.map_or(&spec.user, |inherited| &inherited.user)),

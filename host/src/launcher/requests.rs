@@ -143,13 +143,14 @@ impl Server {
         let parent = self.containers.get(key).parent;
         let inherited = parent.and_then(|executor| self.containers.get(executor).inherit.clone());
         let mut extra = take_extra(&spec, fds)?;
+        let stdio = take_stdio(&spec, fds)?;
         if spec.launch_channel {
             let inherit = Arc::new(to_inherit(&spec, inherited.as_deref())?);
             extra.push((CHANNEL_VARIABLE.to_owned(), self.open_channel_for(key)?));
             self.containers.get_mut(key).inherit = Some(inherit);
         }
         let container = self.containers.get(key).name.clone();
-        self.workers.submit(Job { key, container, spec, fds: extra, inherited }).map_err(|error| Failure {
+        self.workers.submit(Job { key, container, spec, fds: extra, stdio, inherited }).map_err(|error| Failure {
             step: Step::Clone,
             errno: error.raw_os_error().unwrap_or(0),
             message: format!("the launcher can't start a thread: {error}; look at the limits of processes and memory"),
@@ -290,6 +291,18 @@ fn read_memfd(memfd: Option<OwnedFd>) -> Result<proto::LaunchSpecs, String> {
     let memfd = memfd.ok_or("its memfd is missing")?;
     let bytes = wire::unseal(&memfd).map_err(|error| error.to_string())?;
     proto::LaunchSpecs::decode(Bytes::from(bytes)).map_err(|error| error.to_string())
+}
+
+fn take_stdio(spec: &proto::LaunchSpec, fds: &mut Fds) -> Result<[Option<OwnedFd>; 3], Failure> {
+    let mut stdio = [None, None, None];
+    for wanted in &spec.stdio_fds {
+        let place = stdio.get_mut(wanted.number as usize);
+        let place = place.ok_or_else(|| Failure::spec("only descriptors 0, 1 and 2 are standard ones"))?;
+        let fd = fds.get_mut(wanted.position as usize).and_then(Option::take);
+        let missing = "a standard descriptor of the task did not arrive; raise the agent's limit of open files";
+        *place = Some(fd.ok_or_else(|| Failure::spec(missing))?);
+    }
+    Ok(stdio)
 }
 
 fn take_extra(spec: &proto::LaunchSpec, fds: &mut Fds) -> Result<Vec<(String, OwnedFd)>, Failure> {

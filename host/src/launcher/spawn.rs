@@ -205,6 +205,10 @@ unsafe fn run(plan: &mut Plan) -> Result<(), Step> {
         // As the user: what it may not enter or write, the launcher's privileges must not open for it.
         call(Step::Directory, libc::syscall(libc::SYS_chdir, plan.cwd))?;
         open_stdio(&plan.stdio)?;
+        take_stdio(&plan.stdio_fds, plan.fds.len())?;
+        if plan.terminal {
+            call(Step::Session, libc::syscall(libc::SYS_ioctl, 0, libc::TIOCSCTTY, 0))?;
+        }
         let none = 0u64;
         let mask = (libc::SIG_SETMASK, &raw const none, std::ptr::null::<u64>(), size_of::<u64>());
         call(Step::Exec, libc::syscall(libc::SYS_rt_sigprocmask, mask.0, mask.1, mask.2, mask.3))?;
@@ -253,6 +257,19 @@ unsafe fn open_stdio(stdio: &[*const std::ffi::c_char; 3]) -> Result<(), Step> {
             let fd = call(step, libc::syscall(libc::SYS_openat, libc::AT_FDCWD, *path, flags, 0o666))?;
             call(step, libc::syscall(libc::SYS_fcntl, fd, libc::F_SETFL, status))?;
             call(step, libc::syscall(libc::SYS_dup3, fd, number, 0))?;
+            libc::syscall(libc::SYS_close, fd);
+        }
+    }
+    Ok(())
+}
+
+/// The last of the descriptors that were taken move to where the child expects its standard ones.
+unsafe fn take_stdio(numbers: &[RawFd], taken: usize) -> Result<(), Step> {
+    let first = FIRST_EXTRA_FD + (taken - numbers.len()) as RawFd;
+    for (fd, number) in (first..).zip(numbers) {
+        // SAFETY: numbers only; the child's table of descriptors is its own.
+        unsafe {
+            call(Step::Descriptors, libc::syscall(libc::SYS_dup3, fd, *number, 0))?;
             libc::syscall(libc::SYS_close, fd);
         }
     }

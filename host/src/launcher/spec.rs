@@ -32,6 +32,10 @@ pub struct LaunchSpec {
     pub stdout: Option<PathBuf>,
     /// As `stdout`.
     pub stderr: Option<PathBuf>,
+    /// Descriptors for stdin, stdout and stderr, in place of files.
+    pub stdio_fds: [Option<OwnedFd>; 3],
+    /// stdin is a terminal, and becomes the one that controls the new session.
+    pub terminal: bool,
     /// Descriptors that the child finds at 3, 4, 5 and so on.
     pub fds: Vec<ExtraFd>,
     /// Leads a session of its own, without a terminal.
@@ -91,6 +95,8 @@ impl LaunchSpec {
             stdin: None,
             stdout: None,
             stderr: None,
+            stdio_fds: [None, None, None],
+            terminal: false,
             fds: Vec::new(),
             new_session: true,
             keep_orphans: false,
@@ -102,8 +108,16 @@ impl LaunchSpec {
 
     /// The message, and the descriptors that it names by position, the first of which goes to `fds_start`.
     pub(super) fn into_wire(self, fds_start: usize) -> (proto::LaunchSpec, Vec<OwnedFd>) {
-        let (names, fds): (Vec<String>, Vec<OwnedFd>) = self.fds.into_iter().map(|extra| (extra.env, extra.fd)).unzip();
+        let (names, mut fds): (Vec<String>, Vec<OwnedFd>) =
+            self.fds.into_iter().map(|extra| (extra.env, extra.fd)).unzip();
         let extra = |(i, env)| proto::ExtraFd { env, position: (fds_start + i) as u32 };
+        let mut stdio_fds = Vec::new();
+        for (number, fd) in (0..).zip(self.stdio_fds) {
+            if let Some(fd) = fd {
+                stdio_fds.push(proto::StdioFd { number, position: (fds_start + fds.len()) as u32 });
+                fds.push(fd);
+            }
+        }
         let wire = proto::LaunchSpec {
             container: self.container,
             version_min: 1,
@@ -122,6 +136,8 @@ impl LaunchSpec {
             launch_channel: self.launch_channel,
             no_new_privs: self.no_new_privs,
             sandbox: self.sandbox.as_deref().map(path),
+            stdio_fds,
+            terminal: self.terminal,
         };
         (wire, fds)
     }

@@ -68,6 +68,14 @@ pub enum ClientError {
         /// As the transport says it.
         cause: String,
     },
+    /// An agent doesn't answer, or no longer.
+    #[error("the agent at {address} does not answer: {cause}")]
+    AgentLost {
+        /// Where it was.
+        address: String,
+        /// As the transport says it.
+        cause: String,
+    },
     /// A local file can't be read or written.
     #[error("{path}: {cause}")]
     File {

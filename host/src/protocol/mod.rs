@@ -13,6 +13,7 @@ mod generated {
 
 pub use generated::mesos::host::*;
 
+pub mod agents;
 pub mod client;
 pub mod link;
 pub mod token;

@@ -1,0 +1,316 @@
+//! What happens to an agent, and what it wants done: data both, so that tests and the simulator can read, delay and drop it.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mesos_plugin_api::v1::executor::Frame;
+use mesos_plugin_api::v1::{
+    ExecutorInfo, ExitStatus, FrameworkId, FrameworkInfo, PluginRef, Reason, TaskId, TaskInfo, TaskStatus,
+};
+
+use crate::protocol::{agent_call, agent_event};
+
+/// What the agent calls a task or an executor for as long as it knows it; names its container too. Never used twice.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LocalId(pub u64);
+
+impl fmt::Debug for LocalId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}
+
+/// What happens to an agent.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// The first event.
+    Started,
+    /// A way to the master is open.
+    Connected,
+    /// It broke, or couldn't be opened.
+    Disconnected {
+        /// For people.
+        cause: String,
+    },
+    /// The master says something.
+    Master(agent_event::Event),
+    /// The sandbox is there with all that was to be fetched.
+    Prepared {
+        /// Whose.
+        id: LocalId,
+        /// Why not, otherwise.
+        outcome: Result<(), Refusal>,
+    },
+    /// The process runs.
+    Launched {
+        /// Whose.
+        id: LocalId,
+    },
+    /// The process never ran.
+    LaunchFailed {
+        /// Whose.
+        id: LocalId,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// The process has ended and nothing of its container is left.
+    Exited {
+        /// Whose.
+        id: LocalId,
+        /// How.
+        exit: ExitStatus,
+    },
+    /// An executor's process has connected, for the first time or again.
+    ExecutorConnected {
+        /// Whose.
+        id: LocalId,
+    },
+    /// An executor's process says something; never its Hello, which the shell has checked.
+    ExecutorFrame {
+        /// Whose.
+        id: LocalId,
+        /// What.
+        frame: Frame,
+    },
+    /// All that an executor's process has sent was read, and its connection is closed.
+    ExecutorDisconnected {
+        /// Whose.
+        id: LocalId,
+    },
+    /// Checkpoints up to and with this one survive the agent's process.
+    Persisted {
+        /// As in [`Effect::Persist`].
+        seq: u64,
+    },
+    /// The launcher is gone, and with it the news of everything that it had launched.
+    LauncherLost {
+        /// For people.
+        cause: String,
+    },
+    /// A deadline has come.
+    Tick,
+}
+
+/// Why something could not be made ready for a launch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The kind.
+    pub reason: Reason,
+    /// For people.
+    pub message: String,
+}
+
+/// What an agent wants done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Open a way to the master; answered by `Connected` or `Disconnected`.
+    Connect,
+    /// Close it; not answered.
+    Disconnect,
+    /// Tell the master; dropped when there is no connection.
+    Send(agent_call::Call),
+    /// Keep this; answered by `Persisted`, in order.
+    Persist {
+        /// From 1 on.
+        seq: u64,
+        /// What to keep.
+        checkpoint: Checkpoint,
+    },
+    /// Make a sandbox and fetch what belongs there, and the plugin of an executor; answered by `Prepared`.
+    Prepare {
+        /// For whom.
+        id: LocalId,
+        /// What it will be.
+        launch: Launch,
+    },
+    /// Stop preparing; not answered.
+    Abandon {
+        /// For whom.
+        id: LocalId,
+    },
+    /// Launch what was prepared; answered by `Launched` or `LaunchFailed`, then `Exited`.
+    Launch {
+        /// What.
+        id: LocalId,
+    },
+    /// A task runs in its executor's sandbox: let it be found by the task's name.
+    ShareSandbox {
+        /// The task.
+        id: LocalId,
+        /// Its framework.
+        framework_id: FrameworkId,
+        /// Its name.
+        task_id: TaskId,
+        /// Its executor.
+        executor: LocalId,
+    },
+    /// Signal all processes of a container.
+    Signal {
+        /// Whose.
+        id: LocalId,
+        /// As of signal(7).
+        signal: i32,
+    },
+    /// Tell an executor's process; dropped when it isn't connected.
+    SendExecutor {
+        /// Whom.
+        id: LocalId,
+        /// What.
+        frame: Frame,
+    },
+    /// It has ended: whoever follows its output has all of it.
+    Ended {
+        /// Who.
+        id: LocalId,
+    },
+    /// The agent's process ends, with this line.
+    Exit {
+        /// For people.
+        message: String,
+    },
+    /// Something that only an operator can judge.
+    Warn {
+        /// For people.
+        message: String,
+    },
+}
+
+/// What survives the death of the agent's process.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Checkpoint {
+    /// The master's name for this agent, and the master's epoch.
+    Registered {
+        /// The name.
+        agent_id: mesos_plugin_api::v1::AgentId,
+        /// The epoch.
+        epoch: u64,
+    },
+    /// A task or an executor is about to start.
+    Launch {
+        /// Which.
+        id: LocalId,
+        /// All that is needed to find it again.
+        launch: Launch,
+    },
+    /// A task is about to be given to an executor.
+    Task {
+        /// Which.
+        id: LocalId,
+        /// The executor.
+        executor: LocalId,
+        /// The task.
+        task: TaskLaunch,
+    },
+    /// What an executor's process has sent was taken up to and with this number.
+    Taken {
+        /// The executor.
+        id: LocalId,
+        /// The number.
+        seq: u64,
+    },
+    /// A task's state is about to be told.
+    Update {
+        /// Whose.
+        id: LocalId,
+        /// The state.
+        status: TaskStatus,
+    },
+    /// An update was acknowledged.
+    Acknowledged {
+        /// Whose.
+        id: LocalId,
+        /// Which.
+        update_seq: u64,
+    },
+    /// Nobody will ask for it again.
+    Forgotten {
+        /// Which.
+        id: LocalId,
+    },
+}
+
+/// A process to launch.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Launch {
+    /// A command task.
+    Task(TaskLaunch),
+    /// The executor half of a plugin.
+    Executor(ExecutorLaunch),
+}
+
+/// A task and where it belongs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TaskLaunch {
+    /// Its framework; always with an id.
+    pub framework: Arc<FrameworkInfo>,
+    /// The task.
+    pub task: Arc<TaskInfo>,
+    /// Its gang.
+    pub gang_id: Option<String>,
+    /// The agent's name for itself, for the task's environment.
+    pub agent_id: mesos_plugin_api::v1::AgentId,
+    /// Where it runs.
+    pub sandbox: PathBuf,
+}
+
+/// An executor and where it belongs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExecutorLaunch {
+    /// Its framework; always with an id.
+    pub framework: Arc<FrameworkInfo>,
+    /// The executor.
+    pub executor: Arc<ExecutorInfo>,
+    /// The agent's name for itself.
+    pub agent_id: mesos_plugin_api::v1::AgentId,
+    /// Where it runs.
+    pub sandbox: PathBuf,
+}
+
+impl Launch {
+    /// Whose it is.
+    pub fn framework(&self) -> &FrameworkInfo {
+        match self {
+            Self::Task(task) => &task.framework,
+            Self::Executor(executor) => &executor.framework,
+        }
+    }
+
+    /// Where it runs.
+    pub fn sandbox(&self) -> &PathBuf {
+        match self {
+            Self::Task(task) => &task.sandbox,
+            Self::Executor(executor) => &executor.sandbox,
+        }
+    }
+
+    /// The plugin that it needs.
+    pub fn plugin(&self) -> Option<&PluginRef> {
+        match self {
+            Self::Task(_) => None,
+            Self::Executor(executor) => Some(&executor.executor.plugin),
+        }
+    }
+}
+
+/// One event's moment and the effects so far.
+pub(super) struct Out<'a> {
+    pub now: mesos_plugin_api::Time,
+    pub effects: &'a mut Vec<Effect>,
+}
+
+impl Out<'_> {
+    pub(super) fn push(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    pub(super) fn warn(&mut self, message: String) {
+        self.push(Effect::Warn { message });
+    }
+}
+
+/// Doubles up to a bound.
+pub(super) fn back_off(delay: Duration, max: Duration) -> Duration {
+    (delay * 2).min(max)
+}

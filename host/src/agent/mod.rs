@@ -1,0 +1,33 @@
+//! The agent: runs a machine's share of the cluster's tasks, and tells how they fare.
+//!
+//! ```text
+//!            master ◀──Link──▶ ┌─────────┐ effects ▶ launcher ──▶ task, executor
+//!   executor process ◀─frames─▶│  shell  │ ◀ events            sandbox, fetcher, plugins
+//!   whoever follows  ◀──gRPC───└────┬────┘
+//!                                handle(now, event) → effects
+//!                              ┌────┴────┐
+//!                              │  core   │  connection · tasks · updates · executors · messages
+//!                              └─────────┘
+//! ```
+//!
+//! The core decides and does no I/O; the shell carries out and decides nothing. The agent does not know what offers, roles or
+//! gangs are (it only remembers a gang's name), nor how a process is isolated: that is the launcher's.
+
+mod connection;
+mod core;
+mod event;
+mod executors;
+mod messages;
+mod tasks;
+mod timers;
+mod updates;
+pub mod shell;
+#[cfg(test)]
+mod tests;
+
+pub use connection::{RECONNECT_DELAY, RECONNECT_DELAY_MAX, REGISTER_TIMEOUT};
+pub use core::{Agent, Settings};
+pub use event::{Checkpoint, Effect, Event, ExecutorLaunch, Launch, LocalId, Refusal, TaskLaunch};
+pub use executors::EXECUTOR_WINDOW;
+pub use shell::{AgentConfig, AgentError, AgentHandle, Bounds, Master, detect, start};
+pub use updates::{UPDATE_RETRY, UPDATE_RETRY_MAX};

@@ -1,0 +1,117 @@
+//! How an agent is set up, and why it doesn't start.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use mesos_plugin_api::v1::{Attribute, Resources};
+
+use crate::launcher::{AgentLoss, StartError};
+use crate::protocol::client::{Credentials, LocalMaster};
+
+/// An agent to start.
+#[derive(Debug, Clone)]
+pub struct AgentConfig {
+    /// All that it keeps; one agent a folder. Every user whose tasks run here must be able to enter it.
+    pub work_dir: PathBuf,
+    /// For listings and constraints.
+    pub hostname: String,
+    /// Where other machines reach this one.
+    pub address: IpAddr,
+    /// Where output is served; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// What it has to give; see [`super::detect`].
+    pub resources: Resources,
+    /// What constraints speak of.
+    pub attributes: Vec<Attribute>,
+    /// What becomes of the tasks when the agent's process dies.
+    pub on_agent_loss: AgentLoss,
+    /// The work folder goes with the agent.
+    pub remove_at_end: bool,
+    /// A program that calls [`crate::init`] first in its `main`; this process's own if `None`.
+    pub program: Option<PathBuf>,
+    /// See [`Bounds`].
+    pub bounds: Bounds,
+}
+
+/// What an agent may keep on its disk.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Of each of a task's two output files; the oldest bytes go.
+    pub output_bytes_max: u64,
+    /// Of fetched files that are kept for later tasks.
+    pub cache_bytes_max: u64,
+    /// Sandboxes of tasks that have ended.
+    pub sandboxes_max: usize,
+    /// How long such a sandbox stays.
+    pub sandbox_age_max: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            output_bytes_max: 256 << 20,
+            cache_bytes_max: 2 << 30,
+            sandboxes_max: 10_000,
+            sandbox_age_max: Duration::from_secs(7 * 24 * 3600),
+        }
+    }
+}
+
+/// Where an agent's master is.
+#[derive(Clone)]
+pub enum Master {
+    /// In this process.
+    Local(LocalMaster),
+    /// At `HOST:PORT`; it need not be there yet.
+    Remote {
+        /// `HOST:PORT`.
+        address: String,
+        /// Token and principal.
+        credentials: Credentials,
+    },
+}
+
+/// Why an agent doesn't start.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// Two agents on one work folder.
+    #[error("another agent (pid {pid}) uses the work folder {}; give this one another with --work-dir", path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+        /// Who.
+        pid: String,
+    },
+    /// A file operation failed.
+    #[error("cannot {operation} {}: {cause}", path.display())]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// As the system says it.
+        cause: io::Error,
+    },
+    /// The port for output can't be opened.
+    #[error("cannot listen on {address}: {cause}; choose another port")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// As the system says it.
+        cause: io::Error,
+    },
+    /// No launcher.
+    #[error(transparent)]
+    Launcher(#[from] StartError),
+    /// The channel to the launcher can't be watched.
+    #[error("cannot watch the launcher's channel: {0}")]
+    Channel(io::Error),
+}
+
+/// Adds operation and file to an error of the system's.
+pub(crate) fn io_error(operation: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> AgentError {
+    let path = path.into();
+    move |cause| AgentError::Io { operation, path, cause }
+}

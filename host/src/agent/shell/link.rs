@@ -1,0 +1,46 @@
+//! The way to the master: opened in a task of its own, so that the agent goes on meanwhile.
+
+use std::sync::PoisonError;
+
+use tokio::sync::mpsc;
+
+use super::config::Master;
+use super::fetcher::MasterSlot;
+use crate::protocol::client::{ClientError, MasterClient};
+use crate::protocol::link::Link;
+use crate::protocol::{AgentCall, AgentEvent};
+
+pub(super) type MasterLink = Link<AgentCall, AgentEvent>;
+
+/// Opens a link and says how that went.
+pub(super) fn open(master: Master, slot: MasterSlot, opened: mpsc::Sender<Result<MasterLink, ClientError>>) {
+    tokio::spawn(async move {
+        let link = async {
+            let client = match master {
+                Master::Local(local) => MasterClient::Local(local),
+                Master::Remote { address, credentials } => MasterClient::connect(&address, credentials).await?,
+            };
+            let link = client.agent_link().await?;
+            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(client);
+            Ok(link)
+        };
+        // The agent has ended meanwhile, otherwise.
+        let _ = opened.send(link.await).await;
+    });
+}
+
+/// The next batch; never, while there is no link.
+pub(super) async fn receive(link: &mut Option<MasterLink>) -> Option<Vec<AgentEvent>> {
+    match link {
+        Some(link) => link.inbox.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Room for a batch; never, while there is nothing to send or no link. `None` when it broke.
+pub(super) async fn room(out: Option<mpsc::Sender<Vec<AgentCall>>>) -> Option<mpsc::OwnedPermit<Vec<AgentCall>>> {
+    match out {
+        Some(out) => out.reserve_owned().await.ok(),
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,360 @@
+//! The I/O around the agent's core: one task owns the core, gives it what happens, and carries out what it wants.
+
+mod as_user;
+mod bounds;
+mod config;
+pub mod detect;
+mod executors;
+mod fetcher;
+mod files;
+mod launches;
+mod link;
+mod processes;
+mod sandboxes;
+mod users;
+mod work_dir;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use mesos_plugin_api::v1::AgentInfo;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{AbortHandle, JoinHandle};
+
+pub use config::{AgentConfig, AgentError, Bounds, Master};
+
+use self::executors::Executors;
+use self::fetcher::{Fetcher, MasterSlot};
+use self::files::{Execs, Files};
+use self::link::MasterLink;
+use self::processes::Process;
+use self::sandboxes::{Attic, Sandboxes};
+use self::users::Users;
+use self::work_dir::WorkDir;
+use super::core::{Agent, Settings};
+use super::event::{Effect, Event, LocalId};
+use crate::launcher::{self, LauncherClient, LauncherEvents, Request};
+use crate::master::shell::hex;
+use crate::protocol::client::ClientError;
+use crate::protocol::{AgentCall, AgentEvent};
+use crate::time::Clock;
+
+/// Events of fetches, executors and connections that wait for the core; then they wait.
+const EVENTS_MAX: usize = 1024;
+/// How long the launcher may take to end everything.
+const STOP_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// An agent that runs.
+#[derive(Debug)]
+pub struct AgentHandle {
+    port: u16,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<Option<String>>,
+}
+
+impl AgentHandle {
+    /// Where output is served.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Waits for an end that nobody asked for, and returns the line that says why.
+    pub async fn ended(&mut self) -> String {
+        match (&mut self.task).await {
+            Ok(line) => line.unwrap_or_else(|| "the agent was stopped".to_string()),
+            Err(error) => format!("the agent's task failed: {error}"),
+        }
+    }
+
+    /// Kills all that runs here and waits until it is gone.
+    pub async fn stop(mut self) {
+        if let Some(stop) = self.stop.take() {
+            // It has ended by itself, otherwise.
+            let _ = stop.send(());
+        }
+        if !self.task.is_finished() {
+            let _ = (&mut self.task).await;
+        }
+    }
+}
+
+/// Starts an agent on the current tokio runtime. It looks for its master by itself.
+///
+/// # Errors
+/// The work folder is another agent's, the port is taken, or there is no launcher.
+pub async fn start(config: AgentConfig, master: Master) -> Result<AgentHandle, AgentError> {
+    let work_dir = WorkDir::open(&config.work_dir)?;
+    let listen_error = |cause| AgentError::Listen { address: config.listen, cause };
+    let listener = tokio::net::TcpListener::bind(config.listen).await.map_err(listen_error)?;
+    let port = listener.local_addr().map_err(listen_error)?.port();
+    let (launcher, launched) = start_launcher(&config, &work_dir.path).await?;
+    let (events, inbox) = mpsc::channel(EVENTS_MAX);
+    let executors = Executors::new(work_dir.secret.clone(), events.clone());
+    let socket = executors.listen(&work_dir.executor_socket())?;
+    let master_slot = MasterSlot::default();
+    let core = Agent::new(settings(&config, &work_dir, port));
+    let (stop, stopped) = oneshot::channel();
+    let mut incarnation = [0; 4];
+    getrandom::fill(&mut incarnation).expect("the kernel gives random bytes");
+    let incarnation = hex(&incarnation);
+    let (clock, sandboxes) = (Clock::default(), Arc::new(Sandboxes::new(&work_dir.path)));
+    let execs = Execs::new(launcher.clone(), &incarnation);
+    let secret = work_dir.secret.clone();
+    let files = Files { sandboxes: sandboxes.clone(), secret, clock, execs: execs.clone() };
+    let server = files::serve(files, listener, config.listen)?;
+    let shell = Shell {
+        clock,
+        core,
+        master,
+        link: None,
+        opened: mpsc::channel(1),
+        outgoing: Vec::new(),
+        launcher,
+        requests: Vec::new(),
+        processes: BTreeMap::new(),
+        users: Users::default(),
+        sandboxes,
+        attic: Attic::open(&work_dir.path, config.bounds),
+        fetcher: Arc::new(Fetcher::new(work_dir.cache(), config.bounds.cache_bytes_max, master_slot.clone())),
+        master_slot,
+        executors,
+        events,
+        incarnation,
+        execs,
+        outputs: bounds::watch(config.bounds.output_bytes_max),
+        program: config.program.clone().unwrap_or_else(own_program),
+        exit: None,
+        servers: vec![socket, server],
+        config,
+        work_dir,
+    };
+    let task = tokio::spawn(shell.run(launched, inbox, stopped));
+    Ok(AgentHandle { port, stop: Some(stop), task })
+}
+
+fn own_program() -> PathBuf {
+    std::env::current_exe().unwrap_or_else(|_| "/proc/self/exe".into())
+}
+
+/// Makes a process and waits for it, so not on a thread of the runtime.
+async fn start_launcher(config: &AgentConfig, work_dir: &Path) -> Result<(LauncherClient, LauncherEvents), AgentError> {
+    let (program, work_dir, policy) = (config.program.clone(), work_dir.to_owned(), config.on_agent_loss);
+    let started = tokio::task::spawn_blocking(move || {
+        // One that an agent before this one has left: its tasks are not known here and end with it.
+        if let Ok(mut before) = launcher::connect(&work_dir, policy)
+            && before.send([Request::Shutdown]).is_ok()
+        {
+            while let Ok(Some(_)) = before.next(STOP_TIMEOUT) {}
+        }
+        match program {
+            Some(program) => launcher::start_program(&program, &work_dir, policy),
+            None => launcher::start(&work_dir, policy),
+        }
+    });
+    let connection = started.await.expect("starting the launcher doesn't panic")?;
+    LauncherClient::new(connection).map_err(AgentError::Channel)
+}
+
+fn settings(config: &AgentConfig, work_dir: &WorkDir, port: u16) -> Settings {
+    Settings {
+        info: AgentInfo {
+            hostname: config.hostname.clone(),
+            address: config.address.to_string(),
+            port: port.into(),
+            resources: config.resources.clone(),
+            attributes: config.attributes.clone(),
+            id: None,
+        },
+        version: env!("CARGO_PKG_VERSION").to_string(),
+        secret: work_dir.secret.clone(),
+        boot_id: std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|id| id.trim().to_string()),
+        work_dir: work_dir.path.clone(),
+    }
+}
+
+struct Shell {
+    clock: Clock,
+    core: Agent,
+    config: AgentConfig,
+    work_dir: WorkDir,
+    master: Master,
+    master_slot: MasterSlot,
+    link: Option<MasterLink>,
+    opened: (mpsc::Sender<Result<MasterLink, ClientError>>, mpsc::Receiver<Result<MasterLink, ClientError>>),
+    /// Calls for the next batch.
+    outgoing: Vec<AgentCall>,
+    launcher: LauncherClient,
+    /// Requests for the next batch.
+    requests: Vec<Request>,
+    processes: BTreeMap<LocalId, Process>,
+    users: Users,
+    sandboxes: Arc<Sandboxes>,
+    attic: Attic,
+    fetcher: Arc<Fetcher>,
+    executors: Executors,
+    events: mpsc::Sender<Event>,
+    /// Tells this process's containers from an earlier one's.
+    incarnation: String,
+    execs: Execs,
+    outputs: mpsc::UnboundedSender<bounds::Change>,
+    program: PathBuf,
+    exit: Option<String>,
+    servers: Vec<AbortHandle>,
+}
+
+impl Shell {
+    async fn run(
+        mut self,
+        mut launched: LauncherEvents,
+        mut inbox: mpsc::Receiver<Event>,
+        mut stopped: oneshot::Receiver<()>,
+    ) -> Option<String> {
+        self.handle([Event::Started]);
+        while self.exit.is_none() {
+            let deadline = self.core.deadline().map(|at| self.clock.instant_of(at));
+            let out = self.link.as_ref().filter(|_| !self.outgoing.is_empty()).map(|link| link.out.clone());
+            let removal = self.attic.next_age_out();
+            tokio::select! {
+                biased;
+                _ = &mut stopped => break,
+                events = launched.next_batch() => match events {
+                    Ok(events) => self.on_launcher(events),
+                    Err(error) => self.handle([Event::LauncherLost { cause: error.to_string() }]),
+                },
+                Some(event) = inbox.recv() => {
+                    let more = std::iter::from_fn(|| inbox.try_recv().ok()).take(EVENTS_MAX).collect::<Vec<_>>();
+                    self.handle(std::iter::once(event).chain(more));
+                }
+                Some(link) = self.opened.1.recv() => self.on_opened(link),
+                batch = link::receive(&mut self.link) => self.on_batch(batch),
+                room = link::room(out) => match room {
+                    Some(room) => drop(room.send(std::mem::take(&mut self.outgoing))),
+                    None => self.on_batch(None),
+                },
+                () = sleep_until(deadline), if deadline.is_some() => self.handle([Event::Tick]),
+                () = tokio::time::sleep(removal.unwrap_or_default()), if removal.is_some() => self.clean(),
+            }
+            self.flush();
+        }
+        self.end(launched).await;
+        self.exit
+    }
+
+    fn handle(&mut self, events: impl IntoIterator<Item = Event>) {
+        let mut effects = Vec::new();
+        for event in events {
+            self.core.handle(self.clock.now(), event, &mut effects);
+            self.carry_out(&mut effects);
+        }
+    }
+
+    /// Until nothing more follows from what was carried out at once.
+    fn carry_out(&mut self, effects: &mut Vec<Effect>) {
+        while !effects.is_empty() {
+            for effect in std::mem::take(effects) {
+                if let Some(event) = self.perform(effect) {
+                    self.core.handle(self.clock.now(), event, effects);
+                }
+            }
+        }
+    }
+
+    /// What can be done at once answers with its event.
+    fn perform(&mut self, effect: Effect) -> Option<Event> {
+        match effect {
+            Effect::Connect => link::open(self.master.clone(), self.master_slot.clone(), self.opened.0.clone()),
+            Effect::Disconnect => self.drop_link(),
+            Effect::Send(call) if self.link.is_some() => self.outgoing.push(AgentCall { call: Some(call) }),
+            Effect::Send(_) => {}
+            // Nothing is kept over the end of this process yet.
+            Effect::Persist { seq, .. } => return Some(Event::Persisted { seq }),
+            Effect::Prepare { id, launch } => return self.prepare(id, launch),
+            Effect::Abandon { id } => self.abandon(id),
+            Effect::Launch { id } => self.launch(id),
+            Effect::ShareSandbox { id, framework_id, task_id, executor } => {
+                self.share_sandbox(id, framework_id, task_id, executor);
+            }
+            Effect::Signal { id, signal } => self.signal(id, signal),
+            Effect::SendExecutor { id, frame } => self.executors.send(id, frame),
+            Effect::Ended { id } => self.ended(id),
+            Effect::Exit { message } => self.exit = Some(message),
+            Effect::Warn { message } => tracing::warn!("{message}"),
+        }
+        None
+    }
+
+    fn on_opened(&mut self, link: Result<MasterLink, ClientError>) {
+        match link {
+            Ok(link) => {
+                self.link = Some(link);
+                self.handle([Event::Connected]);
+            }
+            Err(error) => self.handle([Event::Disconnected { cause: error.to_string() }]),
+        }
+    }
+
+    fn on_batch(&mut self, batch: Option<Vec<AgentEvent>>) {
+        match batch {
+            Some(batch) => self.handle(batch.into_iter().filter_map(|event| event.event).map(Event::Master)),
+            None => {
+                self.drop_link();
+                self.handle([Event::Disconnected { cause: "the connection to the master broke".to_string() }]);
+            }
+        }
+    }
+
+    fn drop_link(&mut self) {
+        self.link = None;
+        self.outgoing.clear();
+        *self.master_slot.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// What doesn't go now is tried again after the launcher's next word, of which there are some if it has so much to do.
+    fn flush(&mut self) {
+        if !self.requests.is_empty() {
+            match self.launcher.try_send(std::mem::take(&mut self.requests)) {
+                Ok(rest) => self.requests = rest.unwrap_or_default(),
+                Err(error) => tracing::debug!("cannot ask the launcher: {error}"),
+            }
+        }
+    }
+
+    fn clean(&mut self) {
+        let old = self.attic.take_old();
+        if !old.is_empty() {
+            tokio::task::spawn_blocking(move || sandboxes::remove_all(old));
+        }
+    }
+
+    /// Leaves nothing behind that it has started.
+    async fn end(&mut self, mut launched: LauncherEvents) {
+        self.servers.iter().for_each(AbortHandle::abort);
+        self.link = None;
+        self.processes.values().for_each(Process::abandon);
+        let over = async {
+            // Its end is the end of its events.
+            let asked = self.launcher.send(vec![Request::Shutdown]).await;
+            while asked.is_ok() && launched.next().await.is_ok() {}
+            self.work_dir.launcher_gone().await;
+        };
+        if tokio::time::timeout(STOP_TIMEOUT, over).await.is_err() {
+            tracing::warn!("the launcher did not end in time; see launcher.log in {}", self.work_dir.path.display());
+        }
+        if self.config.remove_at_end
+            && let Err(error) = std::fs::remove_dir_all(&self.work_dir.path)
+        {
+            tracing::warn!("cannot remove the work folder {}: {error}", self.work_dir.path.display());
+        }
+    }
+}
+
+async fn sleep_until(deadline: Option<tokio::time::Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

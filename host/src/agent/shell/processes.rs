@@ -1,0 +1,250 @@
+//! What the shell knows of each process: how it is prepared, launched, signalled, and over.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use mesos_plugin_api::v1::exit_status::How;
+use mesos_plugin_api::v1::{ExitStatus, FrameworkId, Reason, TaskId};
+use tokio::task::AbortHandle;
+
+use super::Shell;
+use super::bounds::Change;
+use super::fetcher::Fetcher;
+use super::launches::{ExecutorPlace, Launching, task_environment};
+use super::sandboxes::{self, Place};
+use super::users::Account;
+use crate::agent::event::{Event, Launch, LocalId, Refusal};
+use crate::launcher::{self, LaunchFailed, Listed, Request, Scope};
+
+/// A task or an executor.
+pub(super) struct Process {
+    kind: Kind,
+    sandbox: PathBuf,
+    preparing: Option<AbortHandle>,
+}
+
+enum Kind {
+    Own {
+        launch: Launch,
+        account: Account,
+    },
+    /// A task within an executor.
+    Shared {
+        framework_id: FrameworkId,
+        task_id: TaskId,
+    },
+}
+
+impl Process {
+    pub(super) fn abandon(&self) {
+        if let Some(preparing) = &self.preparing {
+            preparing.abort();
+        }
+    }
+}
+
+impl Shell {
+    // ── before the launch ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// At once where there is nothing to fetch: a folder is made faster than a thread is woken.
+    pub(super) fn prepare(&mut self, id: LocalId, launch: Launch) -> Option<Event> {
+        let outcome = self.make_sandbox(&launch);
+        let account = match outcome {
+            Ok(account) => account,
+            Err(refusal) => return Some(Event::Prepared { id, outcome: Err(refusal) }),
+        };
+        let sandbox = launch.sandbox().clone();
+        if let Launch::Task(task) = &launch {
+            let env = task_environment(task, &account);
+            let place = Some(Arc::new(Place { account: account.clone(), env }));
+            let framework_id = task.framework.id.clone().unwrap_or_default();
+            self.sandboxes.add(&framework_id, &task.task.id, &sandbox, place);
+        }
+        let work = Work::of(&launch, &account, self.fetcher.clone(), self.work_dir.plugins());
+        let kind = Kind::Own { launch, account };
+        let mut process = Process { kind, sandbox, preparing: None };
+        let answer = match work {
+            None => Some(Event::Prepared { id, outcome: Ok(()) }),
+            Some(work) => {
+                let events = self.events.clone();
+                let task = tokio::spawn(async move {
+                    let outcome = work.run().await;
+                    let _ = events.send(Event::Prepared { id, outcome }).await;
+                });
+                process.preparing = Some(task.abort_handle());
+                None
+            }
+        };
+        self.processes.insert(id, process);
+        answer
+    }
+
+    fn make_sandbox(&mut self, launch: &Launch) -> Result<Account, Refusal> {
+        let command = match launch {
+            Launch::Task(task) => task.task.command.as_ref(),
+            Launch::Executor(executor) => executor.executor.command.as_ref(),
+        };
+        let user = command.and_then(|command| command.user.as_deref()).unwrap_or(&launch.framework().user);
+        let account = self.users.account(user);
+        let account = account.map_err(|message| Refusal { reason: Reason::CommandNotLaunched, message })?;
+        if sandboxes::make(launch.sandbox(), &account)? {
+            self.attic.keep(launch.sandbox());
+        }
+        Ok(account)
+    }
+
+    pub(super) fn abandon(&mut self, id: LocalId) {
+        if let Some(process) = self.processes.get(&id) {
+            process.abandon();
+        }
+    }
+
+    pub(super) fn share_sandbox(&mut self, id: LocalId, framework: FrameworkId, task: TaskId, executor: LocalId) {
+        let own = self.work_dir.path.join("sandboxes").join(framework.as_str()).join(task.as_str());
+        let shared = self.core.sandbox_of(executor).unwrap_or_default();
+        if let Err(error) = sandboxes::share(&own, &shared) {
+            tracing::warn!("output of task {task} won't be found after its end: {error}");
+        }
+        self.sandboxes.add(&framework, &task, &shared, None);
+        let kind = Kind::Shared { framework_id: framework, task_id: task };
+        self.processes.insert(id, Process { kind, sandbox: own, preparing: None });
+    }
+
+    // ── launch to end ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    pub(super) fn launch(&mut self, id: LocalId) {
+        let container = self.container(id);
+        let Some(Process { kind: Kind::Own { launch, account }, .. }) = self.processes.get(&id) else { return };
+        let executor = launch.plugin().map(|plugin| ExecutorPlace {
+            socket: self.work_dir.executor_socket(),
+            token: self.executors.expect(id, &container),
+            plugin: plugin_path(&self.work_dir.plugins(), &plugin.sha256),
+        });
+        let launching = Launching { launch, container, account, program: &self.program, executor };
+        let sandbox = launch.sandbox().clone();
+        self.requests.push(Request::Launch(Box::new(launching.spec())));
+        // The one who looks ends after the shell.
+        let _ = self.outputs.send(Change::Started(id, sandbox));
+    }
+
+    pub(super) fn signal(&mut self, id: LocalId, signal: i32) {
+        let container = self.container(id);
+        self.requests.push(Request::Signal { container, signal, scope: Scope::WholeContainer });
+    }
+
+    /// Its output is complete, its folder stays for a while.
+    pub(super) fn ended(&mut self, id: LocalId) {
+        let Some(process) = self.processes.remove(&id) else { return };
+        process.abandon();
+        let _ = self.outputs.send(Change::Ended(id));
+        match &process.kind {
+            Kind::Own { launch: Launch::Task(task), .. } => {
+                let framework_id = task.framework.id.clone().unwrap_or_default();
+                self.sandboxes.end(&framework_id, &task.task.id);
+            }
+            Kind::Own { launch: Launch::Executor(_), .. } => self.executors.forget(id),
+            Kind::Shared { framework_id, task_id } => self.sandboxes.end(framework_id, task_id),
+        }
+        self.attic.add(process.sandbox);
+        self.clean();
+    }
+
+    fn container(&self, id: LocalId) -> String {
+        format!("{}-{}", self.incarnation, id.0)
+    }
+
+    fn id_of(&self, container: &str) -> Option<LocalId> {
+        let number = container.strip_prefix(&self.incarnation)?.strip_prefix('-')?;
+        number.parse().ok().map(LocalId)
+    }
+
+    pub(super) fn on_launcher(&mut self, events: Vec<launcher::Event>) {
+        for event in events {
+            match event {
+                launcher::Event::Launched(launched) => self.tell(&launched.container, |id| Event::Launched { id }),
+                launcher::Event::LaunchFailed(failed) => self.on_launch_failed(&failed),
+                launcher::Event::Exited(exited) => self.on_exited(exited),
+                launcher::Event::Refused { container, message } => {
+                    tracing::debug!("the launcher refused a request for {container}: {message}");
+                }
+                launcher::Event::Welcome { .. } => {}
+                launcher::Event::Listing { containers, .. } => {
+                    tracing::debug!("{} containers", containers.iter().map(|_: &Listed| 1).sum::<usize>());
+                }
+            }
+        }
+    }
+
+    fn tell(&mut self, container: &str, event: impl FnOnce(LocalId) -> Event) {
+        if let Some(id) = self.id_of(container) {
+            self.handle([event(id)]);
+        }
+    }
+
+    fn on_launch_failed(&mut self, failed: &LaunchFailed) {
+        let full = [libc::ENOSPC, libc::EDQUOT].contains(&failed.errno);
+        let reason = if full { Reason::SandboxFull } else { Reason::CommandNotLaunched };
+        let refusal = Refusal { reason, message: failed.message.clone() };
+        self.requests.push(Request::Release { container: failed.container.clone() });
+        self.execs.over(&failed.container, Err(failed.message.clone()));
+        self.tell(&failed.container, |id| Event::LaunchFailed { id, refusal });
+    }
+
+    fn on_exited(&mut self, exited: launcher::Exited) {
+        let exit = match exited.status {
+            launcher::ExitStatus::Code(code) => ExitStatus { how: Some(How::Code(code)) },
+            launcher::ExitStatus::Signal { signal, .. } => ExitStatus { how: Some(How::Signal(signal)) },
+            launcher::ExitStatus::Unknown => ExitStatus::unknown(),
+        };
+        self.requests.push(Request::Release { container: exited.container.clone() });
+        if exited.leftover > 0 {
+            tracing::warn!("{} processes of container {} can't be killed", exited.leftover, exited.container);
+        }
+        self.execs.over(&exited.container, Ok(exit));
+        self.tell(&exited.container, |id| Event::Exited { id, exit });
+    }
+}
+
+pub(super) fn plugin_path(folder: &std::path::Path, sha256: &str) -> PathBuf {
+    folder.join(format!("{sha256}.so"))
+}
+
+/// What is to be fetched before a launch.
+struct Work {
+    fetcher: Arc<Fetcher>,
+    uris: Vec<mesos_plugin_api::v1::Uri>,
+    plugin: Option<(String, String, PathBuf)>,
+    sandbox: PathBuf,
+    account: Account,
+}
+
+impl Work {
+    fn of(launch: &Launch, account: &Account, fetcher: Arc<Fetcher>, plugins: PathBuf) -> Option<Self> {
+        let command = match launch {
+            Launch::Task(task) => task.task.command.as_ref(),
+            Launch::Executor(executor) => executor.executor.command.as_ref(),
+        };
+        let uris = command.map(|command| command.uris.clone()).unwrap_or_default();
+        let plugin = launch.plugin().map(|plugin| {
+            let name = format!("{} {}", plugin.name, plugin.version);
+            (name, plugin.sha256.clone(), plugin_path(&plugins, &plugin.sha256))
+        });
+        let plugin = plugin.filter(|(_, _, path)| !path.exists());
+        let idle = uris.is_empty() && plugin.is_none();
+        (!idle).then(|| Self { fetcher, uris, plugin, sandbox: launch.sandbox().clone(), account: account.clone() })
+    }
+
+    async fn run(self) -> Result<(), Refusal> {
+        if let Some((name, sha256, path)) = &self.plugin {
+            let fetched = self.fetcher.fetch_blob(sha256, path).await;
+            fetched.map_err(|error| Refusal {
+                reason: Reason::PluginRefused,
+                message: format!("cannot fetch the plugin {name}: {error}"),
+            })?;
+        }
+        for uri in &self.uris {
+            self.fetcher.fetch(uri, &self.sandbox, &self.account).await?;
+        }
+        Ok(())
+    }
+}

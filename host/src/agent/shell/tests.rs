@@ -1,0 +1,18 @@
+//! The shell with real processes and a launcher of its own; the master is the test.
+//!
+//! This test program is the launcher too: [`HELPER`] runs before the test harness and takes over where it was started as one.
+
+mod env;
+mod files;
+mod tasks;
+
+/// Runs before `main`.
+#[used]
+// SAFETY: the loader calls it once, with one thread, after the standard library has its arguments; its type is right.
+#[unsafe(link_section = ".init_array")]
+static HELPER: extern "C" fn() = {
+    extern "C" fn helper() {
+        crate::init();
+    }
+    helper
+};

@@ -1,0 +1,495 @@
+//! Tasks: from the master's word to the last acknowledged state.
+//!
+//! ```text
+//! RunTasks ─check─▶ Queued ─▶ Checkpointing ─▶ Preparing ─▶ Launching ─▶ Running ─▶ Ended ─acknowledged─▶ forgotten
+//!                     │                           WithExecutor ────────────────────▲
+//!                     └─ only while a framework that was shut down still holds what it needs
+//! ```
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mesos_plugin_api::Time;
+use mesos_plugin_api::v1::{
+    ExitStatus, FrameworkId, FrameworkInfo, Reason, Resources, Source, TaskId, TaskInfo, TaskState, TaskStatus,
+};
+
+use super::core::{After, Agent, Framework, SIGTERM};
+use super::event::{Checkpoint, Effect, Launch, LocalId, Out, TaskLaunch};
+use super::timers::Timer;
+use super::updates::Updates;
+use crate::protocol::{KillTask, RunTasks, StatusUpdate, UpdateAcknowledge, agent_call};
+
+/// Between TERM and KILL, where neither the task nor the kill says.
+pub const KILL_GRACE: Duration = Duration::from_secs(3);
+/// How soon the master hears that a task has ended whose earlier states wait for an acknowledgement.
+pub const LATEST_STATE_DELAY: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(super) struct Task {
+    pub framework_id: FrameworkId,
+    pub info: Arc<TaskInfo>,
+    pub gang_id: Option<String>,
+    pub sandbox: PathBuf,
+    pub phase: Phase,
+    pub updates: Updates,
+    /// Why it is being killed, and how long it has.
+    pub verdict: Option<(Verdict, Duration)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Queued,
+    Checkpointing,
+    Preparing,
+    Launching,
+    Running,
+    /// `given`: the executor has been told of it.
+    WithExecutor {
+        executor: LocalId,
+        given: bool,
+    },
+    Ended,
+}
+
+/// What a task comes to that is ended from outside.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Verdict {
+    pub state: TaskState,
+    pub reason: Reason,
+    pub message: String,
+}
+
+impl Verdict {
+    pub(super) fn new(state: TaskState, reason: Reason, message: impl Into<String>) -> Self {
+        Self { state, reason, message: message.into() }
+    }
+}
+
+impl Task {
+    pub(super) fn is_live(&self) -> bool {
+        self.phase != Phase::Ended
+    }
+
+    pub(super) fn executor(&self) -> Option<LocalId> {
+        match self.phase {
+            Phase::WithExecutor { executor, .. } => Some(executor),
+            _ => None,
+        }
+    }
+
+    /// Whether it may be launched now.
+    pub(super) fn prepared(&mut self) -> bool {
+        let expected = self.phase == Phase::Preparing;
+        if expected {
+            self.phase = Phase::Launching;
+        }
+        expected
+    }
+
+    fn grace(&self, asked_ms: Option<u64>) -> Duration {
+        asked_ms.or(self.info.kill_grace_ms).map_or(KILL_GRACE, Duration::from_millis)
+    }
+}
+
+impl Agent {
+    // ── start ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    pub(super) fn on_run_tasks(&mut self, run: RunTasks, out: &mut Out) {
+        let Some(framework_id) = run.framework.id.clone() else {
+            return out.warn("the master sent tasks of a framework without an id; they are left out".to_string());
+        };
+        if let Some(problem) = TaskId::new(framework_id.as_str()).problem() {
+            return out.warn(format!("the master sent tasks of the framework {framework_id:?}, whose id {problem}"));
+        }
+        if self.frameworks.get(&framework_id).is_some_and(|framework| framework.removed) {
+            return out.warn(format!("the master sent tasks of {framework_id}, which it has shut down"));
+        }
+        let framework = Arc::new(run.framework);
+        for task in run.tasks {
+            if !self.by_task.contains_key(&(framework_id.clone(), task.id.clone())) {
+                self.admit(&framework_id, &framework, task, run.gang_id.clone(), out);
+            }
+        }
+    }
+
+    fn admit(
+        &mut self,
+        framework_id: &FrameworkId,
+        info: &Arc<FrameworkInfo>,
+        task: TaskInfo,
+        gang_id: Option<String>,
+        out: &mut Out,
+    ) {
+        let id = self.next_id();
+        let problem = self.problem(framework_id, &task);
+        // An id that is no name for a folder gets none.
+        let folder = if task.id.problem().is_some() { "" } else { task.id.as_str() };
+        let sandbox = self.settings.work_dir.join("sandboxes").join(framework_id.as_str()).join(folder);
+        let first = TaskStatus::new(task.id.clone(), TaskState::TaskStaging).at(out.now);
+        self.by_task.insert((framework_id.clone(), task.id.clone()), id);
+        let framework = self.frameworks.entry(framework_id.clone()).or_insert_with(|| Framework {
+            info: info.clone(),
+            removed: false,
+            members: Default::default(),
+        });
+        framework.members.insert(id);
+        let framework_id = framework_id.clone();
+        let updates = Updates::new(first);
+        let (info, phase) = (Arc::new(task), Phase::Queued);
+        self.tasks.insert(id, Task { framework_id, info, gang_id, sandbox, phase, updates, verdict: None });
+        match problem {
+            Some(verdict) => self.refuse(id, verdict, out),
+            None => self.place(id, out),
+        }
+    }
+
+    /// What no agent can do, whatever is free.
+    fn problem(&self, framework_id: &FrameworkId, task: &TaskInfo) -> Option<Verdict> {
+        let invalid = |reason, message: String| Some(Verdict::new(TaskState::TaskError, reason, message));
+        if let Some(problem) = task.id.problem() {
+            return invalid(Reason::TaskInvalidId, format!("the task's id {:?} {problem}", task.id.as_str()));
+        }
+        if self.id() != Some(&task.agent_id) {
+            let own = self.id().map_or("without an id", |id| id.as_str());
+            return invalid(
+                Reason::InvalidTask,
+                format!("the task is for agent {} but came to agent {own}", task.agent_id),
+            );
+        }
+        if let Err(error) = task.resources.clone().checked() {
+            return invalid(Reason::InvalidTask, format!("the task's resources can't be used: {error}"));
+        }
+        match (&task.command, &task.executor) {
+            (Some(command), None) if command.argv.is_empty() && command.shell.is_none() => {
+                invalid(Reason::InvalidTask, "the task's command is empty".to_string())
+            }
+            (Some(_), None) => None,
+            (None, Some(executor)) => self.executor_problem(framework_id, executor),
+            _ => invalid(Reason::InvalidTask, "a task has either a command or an executor".to_string()),
+        }
+    }
+
+    /// Takes the task's resources if they are free, and goes on. Never trusts the master's sums.
+    fn place(&mut self, id: LocalId, out: &mut Out) {
+        let task = &self.tasks[&id];
+        let executor = task.info.executor.clone();
+        let key = executor.as_ref().map(|executor| (task.framework_id.clone(), executor.id.clone()));
+        let launched = key.and_then(|key| self.by_executor.get(&key).copied());
+        if launched.is_some_and(|executor| !self.executors[&executor].takes_tasks()) {
+            let message = "the executor is ending; launch the task again";
+            return self.refuse(id, Verdict::new(TaskState::TaskDropped, Reason::ExecutorTerminated, message), out);
+        }
+        let needs_executor = executor.as_ref().filter(|_| launched.is_none());
+        let asked = needs_executor.iter().fold(task.info.resources.clone(), |sum, executor| sum + &executor.resources);
+        if let Some(shortage) = self.free.shortage(&asked) {
+            let message = format!("agent {} refused the task: {shortage}", self.settings.info.hostname);
+            return self.wait_or_refuse(id, &asked, message, out);
+        }
+        self.free = self.free.checked_sub(&task.info.resources).expect("checked just now");
+        match executor {
+            None => self.checkpoint_task(id, out),
+            Some(executor) => {
+                let executor = launched.unwrap_or_else(|| self.new_executor(id, executor, out));
+                self.give_to_executor(id, executor, out);
+            }
+        }
+    }
+
+    /// A master offers the resources of a framework that was shut down before its last process has gone: such tasks wait.
+    fn wait_or_refuse(&mut self, id: LocalId, asked: &Resources, message: String, out: &mut Out) {
+        let leaving = self.tasks.values().filter(|task| self.is_leaving(task)).map(|task| &task.info.resources);
+        let executors = self.executors.values().filter(|e| e.is_live() && self.is_removed(&e.framework_id));
+        let soon =
+            self.free.clone() + &leaving.chain(executors.map(|executor| &executor.info.resources)).sum::<Resources>();
+        if soon.contains(asked) {
+            if !self.queue.contains(&id) {
+                self.queue.push_back(id);
+            }
+        } else {
+            self.refuse(id, Verdict::new(TaskState::TaskDropped, Reason::InvalidOffers, message), out);
+        }
+    }
+
+    fn is_leaving(&self, task: &Task) -> bool {
+        task.is_live() && task.phase != Phase::Queued && self.is_removed(&task.framework_id)
+    }
+
+    /// Something has become free.
+    pub(super) fn place_queued(&mut self, out: &mut Out) {
+        let waiting: Vec<LocalId> = std::mem::take(&mut self.queue).into();
+        for id in waiting {
+            if self.tasks.get(&id).is_some_and(|task| task.phase == Phase::Queued) {
+                self.place(id, out);
+            }
+        }
+    }
+
+    fn checkpoint_task(&mut self, id: LocalId, out: &mut Out) {
+        let launch = self.task_launch(id);
+        self.tasks.get_mut(&id).expect("admitted").phase = Phase::Checkpointing;
+        self.persist(Checkpoint::Launch { id, launch: Launch::Task(launch) }, After::Start(id), out);
+    }
+
+    pub(super) fn task_launch(&self, id: LocalId) -> TaskLaunch {
+        let task = &self.tasks[&id];
+        TaskLaunch {
+            framework: self.frameworks[&task.framework_id].info.clone(),
+            task: task.info.clone(),
+            gang_id: task.gang_id.clone(),
+            agent_id: task.info.agent_id.clone(),
+            sandbox: task.sandbox.clone(),
+        }
+    }
+
+    pub(super) fn start_task(&mut self, id: LocalId, out: &mut Out) {
+        let task = self.tasks.get_mut(&id).expect("looked at by the caller");
+        if task.phase != Phase::Checkpointing {
+            return;
+        }
+        task.phase = Phase::Preparing;
+        let fetches = task.info.command.as_ref().is_some_and(|command| !command.uris.is_empty());
+        out.push(Effect::Prepare { id, launch: Launch::Task(self.task_launch(id)) });
+        // Worth telling only where it takes a while.
+        if fetches {
+            self.publish(
+                id,
+                TaskStatus {
+                    message: Some("fetching files".into()),
+                    ..self.status(id, TaskState::TaskStarting, out.now)
+                },
+                out,
+            );
+        }
+    }
+
+    pub(super) fn on_task_launched(&mut self, id: LocalId, out: &mut Out) {
+        let task = self.tasks.get_mut(&id).expect("looked at by the caller");
+        if task.phase != Phase::Launching {
+            return;
+        }
+        task.phase = Phase::Running;
+        if let Some((_, grace)) = task.verdict {
+            return self.terminate(id, grace, out);
+        }
+        if let Some(max) = task.info.max_duration_ms {
+            self.timers.set(Timer::MaxDuration(id), out.now + Duration::from_millis(max));
+        }
+        self.publish(id, self.status(id, TaskState::TaskRunning, out.now), out);
+    }
+
+    pub(super) fn on_task_not_launched(&mut self, id: LocalId, reason: Reason, message: String, out: &mut Out) {
+        let task = &self.tasks[&id];
+        if !matches!(task.phase, Phase::Preparing | Phase::Launching) {
+            return;
+        }
+        let failed = Verdict::new(TaskState::TaskFailed, reason, message);
+        let verdict = task.verdict.clone().map_or(failed, |(verdict, _)| verdict);
+        self.end(id, self.verdict_status(id, verdict, out.now), out);
+    }
+
+    // ── end ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    pub(super) fn on_task_exited(&mut self, id: LocalId, exit: &ExitStatus, out: &mut Out) {
+        let task = &self.tasks[&id];
+        if !matches!(task.phase, Phase::Launching | Phase::Running) {
+            return;
+        }
+        let verdict = task.verdict.clone().map(|(verdict, _)| verdict).unwrap_or_else(|| by_exit(exit));
+        let status = TaskStatus { exit: Some(*exit), ..self.verdict_status(id, verdict, out.now) };
+        self.end(id, status, out);
+    }
+
+    pub(super) fn lose_task(&mut self, id: LocalId, message: &str, out: &mut Out) {
+        if self.tasks.get(&id).is_some_and(Task::is_live) {
+            let verdict = Verdict::new(TaskState::TaskLost, Reason::LauncherLost, message);
+            self.end(id, self.verdict_status(id, verdict, out.now), out);
+        }
+    }
+
+    fn refuse(&mut self, id: LocalId, verdict: Verdict, out: &mut Out) {
+        let status = self.verdict_status(id, verdict, out.now);
+        let task = self.tasks.get_mut(&id).expect("admitted");
+        assert_eq!(task.phase, Phase::Queued, "only what has no resources is refused");
+        task.phase = Phase::Ended;
+        self.publish(id, status, out);
+    }
+
+    /// The one way to the end of what had resources.
+    pub(super) fn end(&mut self, id: LocalId, status: TaskStatus, out: &mut Out) {
+        let task = self.tasks.get_mut(&id).expect("the caller has it");
+        assert!(task.is_live() && status.state().is_terminal(), "a task ends once");
+        let was = std::mem::replace(&mut task.phase, Phase::Ended);
+        if was != Phase::Queued {
+            self.free += &task.info.resources;
+        }
+        let (framework_id, executor) = (task.framework_id.clone(), task.info.executor.is_some());
+        self.timers.cancel(Timer::MaxDuration(id));
+        self.timers.cancel(Timer::KillGrace(id));
+        out.push(Effect::Ended { id });
+        self.publish(id, status, out);
+        if let (true, Phase::WithExecutor { executor, .. }) = (executor, was) {
+            self.leave_executor(id, executor, out);
+        }
+        if self.is_removed(&framework_id) {
+            self.forget_task(id, out);
+        }
+        self.place_queued(out);
+    }
+
+    fn forget_task(&mut self, id: LocalId, out: &mut Out) {
+        let task = self.tasks.remove(&id).expect("the caller has it");
+        self.timers.cancel(Timer::ResendUpdate(id));
+        self.by_task.remove(&(task.framework_id.clone(), task.info.id.clone()));
+        self.leave_framework(&task.framework_id, id);
+        self.persist(Checkpoint::Forgotten { id }, After::Nothing, out);
+    }
+
+    // ── kill ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// A task that isn't here has ended, or was lost on the way: the master learns that from the registration.
+    pub(super) fn on_kill_task(&mut self, kill: KillTask, out: &mut Out) {
+        let reason = kill.reason.and_then(|reason| Reason::try_from(reason).ok()).unwrap_or(Reason::KilledByFramework);
+        if let Some(&id) = self.by_task.get(&(kill.framework_id, kill.task_id)) {
+            let message = kill.message.unwrap_or_else(|| "killed".to_string());
+            let grace = self.tasks[&id].grace(kill.grace_ms);
+            self.kill(id, Verdict::new(TaskState::TaskKilled, reason, message), grace, out);
+        }
+    }
+
+    pub(super) fn on_max_duration(&mut self, id: LocalId, out: &mut Out) {
+        let Some(task) = self.tasks.get(&id) else { return };
+        let ran = Duration::from_millis(task.info.max_duration_ms.unwrap_or(0));
+        let message = format!("it ran for its max_duration of {} s", ran.as_secs_f64());
+        let (verdict, grace) =
+            (Verdict::new(TaskState::TaskFailed, Reason::MaxDurationReached, message), task.grace(None));
+        self.kill(id, verdict, grace, out);
+    }
+
+    /// The first verdict counts; a later kill may only shorten the grace.
+    fn kill(&mut self, id: LocalId, verdict: Verdict, grace: Duration, out: &mut Out) {
+        let task = self.tasks.get_mut(&id).expect("the caller has it");
+        let verdict = task.verdict.get_or_insert((verdict, grace));
+        verdict.1 = verdict.1.min(grace);
+        let verdict = verdict.0.clone();
+        match task.phase {
+            Phase::Ended | Phase::Launching => {}
+            Phase::Running => self.terminate(id, grace, out),
+            Phase::WithExecutor { executor, given: true } => self.kill_by_executor(id, executor, grace, out),
+            Phase::Queued | Phase::Checkpointing | Phase::Preparing | Phase::WithExecutor { given: false, .. } => {
+                if task.phase == Phase::Preparing {
+                    out.push(Effect::Abandon { id });
+                }
+                self.end(id, self.verdict_status(id, verdict, out.now), out);
+            }
+        }
+    }
+
+    /// TERM now, KILL after the grace; each asked for once.
+    fn terminate(&mut self, id: LocalId, grace: Duration, out: &mut Out) {
+        let deadline = out.now + grace;
+        if self.timers.at(Timer::KillGrace(id)).is_none_or(|before| deadline < before) {
+            self.timers.set(Timer::KillGrace(id), deadline);
+        }
+        if self.tasks[&id].updates.state() != TaskState::TaskKilling {
+            out.push(Effect::Signal { id, signal: SIGTERM });
+            self.publish(id, self.status(id, TaskState::TaskKilling, out.now), out);
+        }
+    }
+
+    pub(super) fn on_shutdown_framework(&mut self, framework_id: &FrameworkId, out: &mut Out) {
+        let Some(framework) = self.frameworks.get_mut(framework_id) else { return };
+        framework.removed = true;
+        for id in framework.members.clone() {
+            if self.executors.contains_key(&id) {
+                self.stop_executor(id, out);
+            }
+            match self.tasks.get(&id) {
+                Some(task) if task.is_live() => {
+                    let (grace, message) = (task.grace(None), "the framework was shut down");
+                    let verdict = Verdict::new(TaskState::TaskKilled, Reason::FrameworkRemoved, message);
+                    self.kill(id, verdict, grace, out);
+                }
+                Some(_) => self.forget_task(id, out),
+                None => {}
+            }
+        }
+    }
+
+    // ── tell ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    pub(super) fn status(&self, id: LocalId, state: TaskState, now: Time) -> TaskStatus {
+        let task = &self.tasks[&id];
+        TaskStatus {
+            agent_id: self.id().cloned(),
+            executor_id: task.info.executor.as_ref().map(|executor| executor.id.clone()),
+            source: Some(Source::Agent.into()),
+            sandbox: Some(task.sandbox.display().to_string()),
+            ..TaskStatus::new(task.info.id.clone(), state).at(now)
+        }
+    }
+
+    pub(super) fn verdict_status(&self, id: LocalId, verdict: Verdict, now: Time) -> TaskStatus {
+        self.status(id, verdict.state, now).because(Source::Agent, verdict.reason, verdict.message)
+    }
+
+    /// Numbers a new state and tells it when it is durable; of a framework that was shut down nothing is told.
+    pub(super) fn publish(&mut self, id: LocalId, status: TaskStatus, out: &mut Out) {
+        let task = self.tasks.get_mut(&id).expect("the caller has it");
+        let status = task.updates.push(status).clone();
+        let seq = status.update_seq.expect("numbered just now");
+        if self.is_removed(&self.tasks[&id].framework_id) {
+            return;
+        }
+        let terminal = status.state().is_terminal();
+        self.persist(Checkpoint::Update { id, status }, After::Publish(id, seq), out);
+        let soon = out.now + LATEST_STATE_DELAY;
+        if terminal && self.timers.at(Timer::ResendUpdate(id)).is_some_and(|at| soon < at) {
+            self.timers.set(Timer::ResendUpdate(id), soon);
+        }
+    }
+
+    /// The oldest that was not acknowledged, with what the task has come to meanwhile.
+    pub(super) fn send_update(&mut self, id: LocalId, out: &mut Out) {
+        if !self.is_registered() {
+            return;
+        }
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        let Some(status) = task.updates.front().cloned() else { return };
+        let (framework_id, latest_state) = (task.framework_id.clone(), task.updates.state().into());
+        let retry = task.updates.next_retry();
+        out.push(Effect::Send(agent_call::Call::Update(StatusUpdate { framework_id, status, latest_state })));
+        self.timers.set(Timer::ResendUpdate(id), out.now + retry);
+    }
+
+    pub(super) fn on_update_acknowledge(&mut self, acknowledge: UpdateAcknowledge, out: &mut Out) {
+        let UpdateAcknowledge { framework_id, task_id, update_seq } = acknowledge;
+        let Some(&id) = self.by_task.get(&(framework_id, task_id)) else { return };
+        let task = self.tasks.get_mut(&id).expect("indexed");
+        if !task.updates.acknowledge(update_seq) {
+            return;
+        }
+        self.timers.cancel(Timer::ResendUpdate(id));
+        let (done, executor) = (task.updates.is_done(), task.executor());
+        if done {
+            return self.forget_task(id, out);
+        }
+        self.persist(Checkpoint::Acknowledged { id, update_seq }, After::Nothing, out);
+        self.send_update(id, out);
+        if let Some(executor) = executor {
+            self.take_from_executor(executor, out);
+        }
+    }
+}
+
+fn by_exit(exit: &ExitStatus) -> Verdict {
+    let (state, message) = if exit.success() {
+        (TaskState::TaskFinished, "the command ended with exit code 0".to_string())
+    } else if exit.how == ExitStatus::unknown().how || exit.how.is_none() {
+        (TaskState::TaskLost, format!("the command ended with {exit}"))
+    } else {
+        (TaskState::TaskFailed, format!("the command ended with {exit}"))
+    };
+    Verdict::new(state, Reason::CommandExited, message)
+}
