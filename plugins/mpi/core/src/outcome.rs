@@ -136,7 +136,7 @@ mod tests {
     fn records(failures: &[(u32, ExitStatus)]) -> MpirunRecords {
         let mut records = MpirunRecords::default();
         for (rank, exit) in failures {
-            let ended = RankEnded { rank: *rank, exit: exit.clone(), ..RankEnded::default() };
+            let ended = RankEnded { rank: *rank, exit: *exit, ..RankEnded::default() };
             records.rank_ended(&ended, &format!("host-{rank}"));
         }
         records
