@@ -15,6 +15,7 @@ pub mod framework;
 pub mod launcher;
 pub mod loader;
 pub mod http;
+pub mod cluster;
 pub mod protocol;
 mod time;
 

@@ -29,5 +29,5 @@ pub use connection::{RECONNECT_DELAY, RECONNECT_DELAY_MAX, REGISTER_TIMEOUT};
 pub use core::{Agent, Settings};
 pub use event::{Checkpoint, Effect, Event, ExecutorLaunch, Launch, LocalId, Refusal, TaskLaunch};
 pub use executors::EXECUTOR_WINDOW;
-pub use shell::{AgentConfig, AgentError, AgentHandle, Bounds, Master, start};
+pub use shell::{AgentConfig, AgentError, AgentHandle, Bounds, Master, detect, start};
 pub use updates::{UPDATE_RETRY, UPDATE_RETRY_MAX};

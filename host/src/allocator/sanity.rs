@@ -105,7 +105,10 @@ impl Allocator {
             passes += agent.passed_by.len();
         }
         let frameworks = || self.frameworks.iter().map(|(_, framework)| framework);
-        assert_eq!(filters, frameworks().flat_map(|row| row.expiries.values()).map(|agents| agents.len()).sum::<usize>());
+        assert_eq!(
+            filters,
+            frameworks().flat_map(|row| row.expiries.values()).map(|agents| agents.len()).sum::<usize>()
+        );
         assert_eq!(bits, frameworks().map(|row| row.filtered.iter().count()).sum::<usize>());
         assert_eq!(passes, frameworks().map(|row| row.passed.iter().count()).sum::<usize>());
         let earliest = |(number, row): (u32, &super::Framework)| Some((*row.expiries.keys().next()?, number));

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mesos_host::launcher::{AgentLoss, Connection, ExtraFd, LaunchSpec, Request, User, start};
 
-use crate::env::{Agent, DEADLINE};
+use crate::env::{Agent, DEADLINE, wait_for};
 
 /// `launcher-test ROLE FOLDER [...]`
 pub fn run_if_asked() {
@@ -78,10 +78,10 @@ fn executor(dir: &Path) {
     std::fs::rename(dir.join("report.new"), dir.join("report")).expect("a file");
     let mut connection = Connection::new(ours.into());
     // Told to end by a file, so that the test can have the agent away meanwhile.
-    while !dir.join("launch-more").exists() {
+    wait_for("the word to launch more", || {
         let _ = connection.next(Duration::from_millis(5));
-        std::thread::sleep(Duration::from_millis(5));
-    }
+        dir.join("launch-more").exists().then_some(())
+    });
     agent.launch(LaunchSpec::new("late", ["/bin/true"]));
     agent.launched("late");
     agent.exited("late");

@@ -1,1 +1,33 @@
-//! Starts clusters and programs for tests.
+//! What the tests over the whole share: real `mesos` processes, machines made of network namespaces, and real MPIs.
+//!
+//! ```text
+//! Packages, Mpi     the parts of other systems, fetched once
+//! Network           machines: a hub namespace with a bridge, a namespace for each agent
+//! Mesos, Cmd        the binary under test in a home of its own; commands with a deadline
+//! Cluster           master and agents on these machines, ended whole when it goes out of scope
+//! ```
+//! Everything of one test lies in one temporary folder whose name is unique, so that whatever a test left running can be found by
+//! that name, and by nothing else.
+
+#![warn(missing_docs)]
+
+pub mod poll;
+pub mod skip;
+
+pub mod cache;
+pub mod mpi;
+pub mod packages;
+pub mod programs;
+
+pub mod cluster;
+pub mod command;
+pub mod disk;
+pub mod mesos;
+pub mod network;
+pub mod processes;
+
+pub use cluster::Cluster;
+pub use command::{Cmd, Finished, Running};
+pub use mesos::Mesos;
+pub use mpi::Mpi;
+pub use skip::Skip;

@@ -3,6 +3,7 @@
 mod as_user;
 mod bounds;
 mod config;
+pub mod detect;
 mod executors;
 mod fetcher;
 mod files;

@@ -1,0 +1,109 @@
+//! Which cluster a command speaks to.
+//!
+//! ```text
+//! --master, MESOS_MASTER, config.toml ──▶ that master
+//! else a running 'mesos up' of this user ──▶ its master
+//! else ──▶ none: commands that start programs embed one, the others say so
+//! ```
+
+use anyhow::{Result, bail};
+use mesos_host::cluster::Cluster as Embedded;
+use mesos_host::protocol::client::MasterClient;
+use mesos_host::protocol::{operator_call, operator_reply};
+
+use crate::context::Context;
+use crate::local::{self, StateFolders};
+use crate::settings::{MASTER, STATE_DIR, Source};
+use crate::values;
+
+/// Where a command finds its master.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Someone said where.
+    Configured(String, Source),
+    /// `mesos up` started it.
+    Local(String),
+    /// Nowhere.
+    None,
+}
+
+/// Looks for a master; connects to none.
+///
+/// # Errors
+/// The address that was said can't be one, or the local cluster's record can't be read.
+pub fn way(context: &Context) -> Result<Way> {
+    if let Some(value) = context.find(&MASTER) {
+        let address = crate::settings::read(&value, values::address)?;
+        return Ok(Way::Configured(address, value.source));
+    }
+    let record = local::running(&state_folders(context)?)?;
+    Ok(record.map_or(Way::None, |record| Way::Local(record.master.address)))
+}
+
+/// A cluster for a command that starts programs.
+pub struct Cluster {
+    /// The way to its master.
+    pub client: MasterClient,
+    embedded: Option<Embedded>,
+}
+
+impl Cluster {
+    /// Ends it if it was started for this command; returns when nothing of it is left.
+    pub async fn end(self) {
+        if let Some(embedded) = self.embedded {
+            embedded.stop().await;
+        }
+    }
+}
+
+/// The cluster that is known, or one of our own.
+///
+/// # Errors
+/// The one that is known doesn't answer, or none can be started.
+pub async fn find_or_embed(context: &Context) -> Result<Cluster> {
+    if way(context)? != Way::None {
+        return Ok(Cluster { client: lasting(context).await?, embedded: None });
+    }
+    let embedded = Embedded::builder().start().await?;
+    Ok(Cluster { client: embedded.client(), embedded: Some(embedded) })
+}
+
+/// Where the local cluster keeps its state.
+///
+/// # Errors
+/// There is no home folder and no `--state-dir`.
+pub fn state_folders(context: &Context) -> Result<StateFolders> {
+    StateFolders::find(context.find(&STATE_DIR).map(|value| value.text.into()))
+}
+
+/// A cluster that outlives this command.
+///
+/// # Errors
+/// There is none, or its master doesn't answer.
+pub async fn lasting(context: &Context) -> Result<MasterClient> {
+    match way(context)? {
+        Way::Configured(address, source) => connect(context, &address, &format!(" ({source})")).await,
+        Way::Local(address) => connect(context, &address, " (of 'mesos up')").await,
+        Way::None => bail!(
+            "no cluster is known here; 'mesos up' starts one on this machine, or name a master with --master HOST:PORT or \
+             MESOS_MASTER"
+        ),
+    }
+}
+
+/// Connects to a master; an error says who named its address.
+///
+/// # Errors
+/// The token can't be read, or nothing answers there.
+pub async fn connect(context: &Context, address: &str, named_by: &str) -> Result<MasterClient> {
+    let client = MasterClient::connect(address, context.credentials()?).await;
+    client.map_err(|error| anyhow::anyhow!("{error}{named_by}"))
+}
+
+/// Asks a lasting cluster's master and collects its answers.
+///
+/// # Errors
+/// There is none, it doesn't answer, or it refuses.
+pub fn ask(context: &Context, call: operator_call::Call) -> Result<Vec<operator_reply::Reply>> {
+    context.runtime()?.block_on(async { Ok(lasting(context).await?.ask(call).await?) })
+}

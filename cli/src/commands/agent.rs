@@ -1,0 +1,106 @@
+//! `mesos agent`: gives this machine's resources to a cluster.
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::PathBuf;
+
+use anyhow::{Result, anyhow};
+use clap::{Arg, ArgAction, Command};
+use mesos_host::agent::{self, AgentConfig, Bounds, Master};
+use mesos_host::launcher::AgentLoss;
+
+use super::{Group, Verb, examples};
+use crate::context::Context;
+use crate::daemon;
+use crate::errors::{EXIT_FAILURE, usage};
+use crate::settings::{
+    AGENT_ADVERTISE, AGENT_ATTRIBUTES, AGENT_HOSTNAME, AGENT_IP, AGENT_ON_LOSS, AGENT_PORT, AGENT_RESOURCES,
+    AGENT_WORK_DIR, MASTER,
+};
+use crate::values::{self, OnAgentLoss};
+
+pub const VERB: Verb = Verb { name: "agent", group: Group::Clusters, command, run };
+
+fn command(command: Command) -> Command {
+    command
+        .about("Run an agent: it gives this machine's resources to a cluster and runs tasks")
+        .long_about(
+            "Runs an agent in the foreground until it gets TERM or INT; its tasks are killed then. It says to its master what it \
+             has, runs the tasks that it is given, and serves their output. A master that isn't there yet, or is lost, is looked \
+             for again and again.\n\nTasks run as the user who submitted them, if the agent runs as root; otherwise as its own \
+             user.",
+        )
+        .args([AGENT_IP.arg(), AGENT_PORT.arg(), AGENT_ADVERTISE.arg(), AGENT_HOSTNAME.arg(), AGENT_RESOURCES.arg()])
+        .arg(AGENT_ATTRIBUTES.arg().action(ArgAction::Append))
+        .args([AGENT_WORK_DIR.arg(), AGENT_ON_LOSS.arg()])
+        .arg(Arg::new("background").long("background").action(ArgAction::SetTrue).hide(true).help("Leave the terminal"))
+        .after_long_help(examples(&[
+            ("mesos agent --master 10.0.0.1:5050 --ip 10.0.0.2 --token-file token", "this machine, all of it"),
+            (
+                "mesos agent --master 10.0.0.1:5050 --resources 'cpus:4;mem:4096;gpus:2' --attributes 'rack:r1;zone:a'",
+                "a part of it, with properties that frameworks choose by",
+            ),
+        ]))
+}
+
+fn run(context: &Context) -> Result<i32> {
+    let no_master = || usage("an agent needs a master: name it with --master HOST:PORT or MESOS_MASTER");
+    let address = context.read(&MASTER, values::address)?.ok_or_else(no_master)?;
+    let config = config(context, &address)?;
+    let credentials = context.credentials()?;
+    daemon::leave_terminal(context.given("background"))?;
+    context.runtime()?.block_on(async {
+        let mut agent = agent::start(config, Master::Remote { address: address.clone(), credentials }).await?;
+        eprintln!("mesos: agent serves output on port {}, its master is {address}", agent.port());
+        tokio::select! {
+            line = agent.ended() => {
+                eprintln!("mesos: {line}");
+                return Ok(EXIT_FAILURE);
+            }
+            told = daemon::until_told_to_end() => told?,
+        }
+        agent.stop().await;
+        Ok(0)
+    })
+}
+
+fn config(context: &Context, master: &str) -> Result<AgentConfig> {
+    let ip = context.read_or_default(&AGENT_IP, values::ip)?;
+    let port = context.read_or_default(&AGENT_PORT, values::port)?;
+    let on_agent_loss = match context.read_or_default(&AGENT_ON_LOSS, values::on_agent_loss)? {
+        OnAgentLoss::Keep(timeout) => AgentLoss::Keep(Some(timeout)),
+        OnAgentLoss::Kill => AgentLoss::Kill,
+    };
+    Ok(AgentConfig {
+        work_dir: match context.find(&AGENT_WORK_DIR) {
+            Some(value) => PathBuf::from(value.text),
+            None => daemon::work_dir("agent")?,
+        },
+        hostname: context.find(&AGENT_HOSTNAME).map_or_else(agent::detect::hostname, |value| value.text),
+        address: match context.read(&AGENT_ADVERTISE, values::ip)? {
+            Some(address) => address,
+            None => reachable(ip, master)?,
+        },
+        listen: SocketAddr::new(ip, port),
+        resources: context.read(&AGENT_RESOURCES, values::resources)?.unwrap_or_else(|| agent::detect::resources(0, 1)),
+        attributes: context.read(&AGENT_ATTRIBUTES, values::attributes)?.unwrap_or_default(),
+        on_agent_loss,
+        remove_at_end: false,
+        program: None,
+        bounds: Bounds::default(),
+    })
+}
+
+/// The address that others reach us by: the one we listen on, or where we listen on all, the one towards the master.
+fn reachable(ip: IpAddr, master: &str) -> Result<IpAddr> {
+    if !ip.is_unspecified() {
+        return Ok(ip);
+    }
+    // Nothing is sent: the kernel only chooses the way.
+    let towards = UdpSocket::bind((ip, 0)).and_then(|socket| {
+        socket.connect(master)?;
+        socket.local_addr()
+    });
+    let problem =
+        |error| anyhow!("there is no way to the master at {master} ({error}); name our address with --advertise");
+    Ok(towards.map_err(problem)?.ip())
+}

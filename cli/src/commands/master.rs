@@ -1,0 +1,58 @@
+//! `mesos master`: shares the agents' resources between frameworks.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Arg, ArgAction, Command};
+use mesos_host::master::MasterConfig;
+use mesos_host::master::shell::{MasterHandle, MasterOptions};
+
+use super::{Group, Verb, examples};
+use crate::context::Context;
+use crate::settings::{MASTER_IP, MASTER_PORT, MASTER_WORK_DIR, TOKEN_FILE};
+use crate::{daemon, names, values};
+
+pub const VERB: Verb = Verb { name: "master", group: Group::Clusters, command, run };
+
+fn command(command: Command) -> Command {
+    command
+        .about("Run a master: it offers the agents' resources to frameworks")
+        .long_about(
+            "Runs a master in the foreground until it gets TERM or INT. Agents and frameworks connect to it; it offers what \
+             the agents have to the frameworks, and passes tasks and their states on.\n\nOn loopback, the default, it takes \
+             everyone who can connect. Beyond it, everyone must show the cluster's token: it is made in the work folder when \
+             there is none, or taken from --token-file.",
+        )
+        .args([MASTER_IP.arg(), MASTER_PORT.arg(), MASTER_WORK_DIR.arg()])
+        .arg(Arg::new("address-file").long("address-file").value_name("FILE").hide(true).help("Write the address there"))
+        .arg(Arg::new("background").long("background").action(ArgAction::SetTrue).hide(true).help("Leave the terminal"))
+        .after_long_help(examples(&[
+            ("mesos master", "a master for this machine only, on port 5050"),
+            ("mesos master --ip 10.0.0.1 --work-dir /srv/mesos", "one for a network; its token is in /srv/mesos/token"),
+            ("mesos up --agents 4", "a whole cluster on this machine, in the background"),
+        ]))
+}
+
+fn run(context: &Context) -> Result<i32> {
+    let ip = context.read_or_default(&MASTER_IP, values::ip)?;
+    let port = context.read_or_default(&MASTER_PORT, values::port)?;
+    let work_dir = match context.find(&MASTER_WORK_DIR) {
+        Some(value) => PathBuf::from(value.text),
+        None => daemon::work_dir("master")?,
+    };
+    let named = context.find(&TOKEN_FILE).map(|value| value.text);
+    daemon::leave_terminal(context.given("background"))?;
+    context.runtime()?.block_on(async {
+        let token = daemon::token(ip, named.as_deref(), &work_dir)?;
+        let config = MasterConfig { master_id: names::unique("m"), ..MasterConfig::default() };
+        let listen = Some(SocketAddr::new(ip, port));
+        let with_token = token.is_some();
+        let master = MasterHandle::start(MasterOptions { config, work_dir, listen, token }).await?;
+        let address = master.address().expect("it listens").to_string();
+        eprintln!("mesos: master listens on {address}{}", if with_token { ", wants the cluster's token" } else { "" });
+        daemon::tell_address(context.text("address-file"), &address)?;
+        daemon::until_told_to_end().await?;
+        Ok(0)
+    })
+}

@@ -1,0 +1,135 @@
+//! Listings: the same rows as a table for people, as JSON for programs, or as bare ids for shell loops.
+
+pub mod amounts;
+mod moments;
+mod table;
+
+use std::io::{self, Write};
+
+use anyhow::Result;
+use serde::Serialize;
+
+pub use moments::{age, iso, now_ns};
+pub use table::render as table;
+
+/// How a listing is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Columns under headings.
+    Table,
+    /// One array of objects.
+    Json,
+    /// One id a line.
+    Quiet,
+}
+
+impl Format {
+    /// Reads `table`, `json` or `quiet`.
+    ///
+    /// # Errors
+    /// A line that names all three.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "table" => Ok(Self::Table),
+            "json" => Ok(Self::Json),
+            "quiet" => Ok(Self::Quiet),
+            _ => Err(format!("{text:?} is none of table, json and quiet")),
+        }
+    }
+}
+
+/// A row of a listing. Its fields are what JSON shows.
+pub trait Row: Serialize {
+    /// Headings of the table.
+    const HEADINGS: &'static [&'static str];
+    /// What the table shows under them.
+    fn cells(&self) -> Vec<String>;
+    /// What a person would type to mean it.
+    fn id(&self) -> &str;
+}
+
+/// Shows rows on standard output. `nothing` is said on standard error if a table has none.
+///
+/// # Errors
+/// Standard output can't be written.
+pub fn show<R: Row>(format: Format, rows: &[R], nothing: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    if rows.is_empty() && format == Format::Table {
+        writeln!(io::stderr(), "{nothing}")?;
+    }
+    out.write_all(render(format, rows)?.as_bytes())?;
+    Ok(out.flush()?)
+}
+
+fn render<R: Row>(format: Format, rows: &[R]) -> Result<String> {
+    Ok(match format {
+        Format::Table if rows.is_empty() => String::new(),
+        Format::Table => table::render(rows),
+        Format::Json => serde_json::to_string_pretty(rows)? + "\n",
+        Format::Quiet => rows.iter().map(|row| format!("{}\n", row.id())).collect(),
+    })
+}
+
+/// Writes text to standard output, whose reader may have left.
+///
+/// # Errors
+/// Standard output can't be written.
+pub fn print(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}
+
+/// What stands for nothing in a table.
+pub const NONE: &str = "-";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Serialize)]
+    struct Animal {
+        name: String,
+        legs: u32,
+    }
+
+    impl Row for Animal {
+        const HEADINGS: &'static [&'static str] = &["NAME", "LEGS"];
+        fn cells(&self) -> Vec<String> {
+            vec![self.name.clone(), self.legs.to_string()]
+        }
+        fn id(&self) -> &str {
+            &self.name
+        }
+    }
+
+    fn animals() -> Vec<Animal> {
+        [("ant", 6), ("caterpillar", 16)].map(|(name, legs)| Animal { name: name.to_string(), legs }).into()
+    }
+
+    #[test]
+    fn a_table_has_headings_and_aligned_columns_and_no_borders() {
+        let table = render(Format::Table, &animals()).unwrap();
+        assert_eq!(table, "NAME         LEGS\nant          6\ncaterpillar  16\n");
+    }
+
+    #[test]
+    fn json_is_an_array_of_objects_also_when_empty() {
+        let parsed: serde_json::Value = serde_json::from_str(&render(Format::Json, &animals()).unwrap()).expect("JSON");
+        assert_eq!(parsed[1]["legs"], 16);
+        assert_eq!(render(Format::Json, &Vec::<Animal>::new()).unwrap(), "[]\n");
+    }
+
+    #[test]
+    fn quiet_is_one_id_a_line() {
+        assert_eq!(render(Format::Quiet, &animals()).unwrap(), "ant\ncaterpillar\n");
+        assert_eq!(render(Format::Quiet, &Vec::<Animal>::new()).unwrap(), "");
+    }
+
+    #[test]
+    fn control_characters_of_strangers_do_not_reach_the_terminal() {
+        let rows = [Animal { name: "a\x1b[31mb\nc".to_string(), legs: 1 }];
+        let table = render(Format::Table, &rows).unwrap();
+        assert!(!table.contains('\x1b') && table.lines().count() == 2, "{table:?}");
+    }
+}

@@ -1,0 +1,153 @@
+//! What the host does for a plugin's command.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context as _, Result, bail};
+use mesos_host::loader::{ContentHash, LoadedPlugin};
+use mesos_host::protocol::client::MasterClient;
+use mesos_host::protocol::{GetCluster, RequestFramework, operator_call, operator_reply};
+use mesos_plugin_api::CommandHost;
+use mesos_plugin_api::command::{Cluster as ClusterWords, RunFramework, RunFrameworkResult};
+use mesos_plugin_api::v1::{FrameworkInfo, Uri};
+use tokio::runtime::Runtime;
+
+use crate::cluster::{self, Cluster};
+use crate::context::{Context, user_name};
+use crate::{foreground, names};
+
+/// How long a framework in front survives a lost connection, unless its plugin says otherwise.
+const FAILOVER_MS: u64 = 60_000;
+
+/// The host of one command. A cluster is looked for, or started, when the plugin first needs one.
+pub struct Host {
+    context: Context,
+    plugin: LoadedPlugin,
+    runtime: Runtime,
+    cluster: Mutex<Option<Cluster>>,
+}
+
+impl Host {
+    /// The host of a command of this plugin.
+    ///
+    /// # Errors
+    /// No threads can be had.
+    pub fn new(context: Context, plugin: LoadedPlugin) -> Result<Self> {
+        let runtime = context.runtime()?;
+        Ok(Self { context, plugin, runtime, cluster: Mutex::default() })
+    }
+
+    /// Ends the cluster if it was started for this command.
+    pub fn end(&self) {
+        if let Some(cluster) = self.cluster.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            self.runtime.block_on(cluster.end());
+        }
+    }
+
+    fn client(&self) -> Result<MasterClient> {
+        let mut cluster = self.cluster.lock().unwrap_or_else(PoisonError::into_inner);
+        if cluster.is_none() {
+            *cluster = Some(self.runtime.block_on(cluster::find_or_embed(&self.context))?);
+        }
+        Ok(cluster.as_ref().expect("it was found a line above").client.clone())
+    }
+
+    fn run(&self, run: RunFramework) -> Result<RunFrameworkResult> {
+        if run.detach == Some(true) {
+            bail!("a framework can't be handed to the cluster yet; leave --detach out and keep the terminal open");
+        }
+        let client = self.client()?;
+        let file = self.plugin.file();
+        let plugin = file.reference().with_context(|| format!("{} can't be read", file.path.display()))?;
+        let stdin = run.stdin == Some(true);
+        let info = FrameworkInfo {
+            name: if run.name_is_prefix == Some(true) { names::unique(&format!("{}-", run.name)) } else { run.name },
+            user: user_name(),
+            role: run.role.unwrap_or_else(|| "default".to_string()),
+            id: None,
+            failover_timeout_ms: Some(run.failover_timeout_ms.unwrap_or(FAILOVER_MS)),
+            hostname: crate::context::hostname(),
+            plugin: Some(plugin.clone()),
+            labels: Vec::new(),
+        };
+        let config = run.config;
+        let make = |injector| {
+            let half = self.plugin.new_framework(&config, injector)?;
+            Ok(Box::new(half) as Box<dyn mesos_plugin_api::Framework>)
+        };
+        let front = foreground::Options { quiet: self.context.quiet(), stdin };
+        let ended = self.runtime.block_on(async {
+            client.put_blob(&file.path, &plugin.sha256).await?;
+            foreground::run(&client, info, Some(plugin), make, front).await
+        })?;
+        Ok(RunFrameworkResult { exit_code: ended.exit_code, framework_id: ended.framework_id })
+    }
+
+    fn ask(&self, framework: &str, data: Vec<u8>, piece: &mut dyn FnMut(&[u8])) -> Result<()> {
+        let client = self.client()?;
+        let call = operator_call::Call::Request(RequestFramework { framework: framework.to_string(), data });
+        self.runtime.block_on(async {
+            let mut replies = client.operate(call).await?;
+            while let Some(reply) = replies.recv().await {
+                if let Some(operator_reply::Reply::Piece(reply)) = reply.map_err(anyhow::Error::msg)?.reply {
+                    reply.data.iter().for_each(|data| piece(data));
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn store(&self, path: &Path) -> Result<Uri> {
+        let problem = || format!("{} can't be uploaded", path.display());
+        let hash = File::open(path).and_then(|mut file| ContentHash::of(&mut file)).with_context(problem)?.to_string();
+        let client = self.client()?;
+        self.runtime.block_on(client.put_blob(path, &hash)).with_context(problem)?;
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        Ok(Uri {
+            value: format!("blob:{hash}"),
+            executable: Some(is_executable(path)),
+            sha256: Some(hash),
+            output_file: name,
+            ..Uri::default()
+        })
+    }
+
+    fn words(&self) -> Result<ClusterWords> {
+        let client = self.client()?;
+        let replies = self.runtime.block_on(client.ask(operator_call::Call::GetCluster(GetCluster {})))?;
+        let state = replies.into_iter().find_map(|reply| match reply {
+            operator_reply::Reply::Cluster(state) => Some(state),
+            _ => None,
+        });
+        let state = state.context("the master didn't say what the cluster has")?;
+        Ok(ClusterWords { agents: state.agents, embedded: state.embedded })
+    }
+}
+
+impl CommandHost for Host {
+    fn run_framework(&self, run: RunFramework) -> Result<RunFrameworkResult, String> {
+        self.run(run).map_err(line)
+    }
+
+    fn request(&self, framework: &str, data: Vec<u8>, piece: &mut dyn FnMut(&[u8])) -> Result<(), String> {
+        self.ask(framework, data, piece).map_err(line)
+    }
+
+    fn upload(&self, path: &Path) -> Result<Uri, String> {
+        self.store(path).map_err(line)
+    }
+
+    fn cluster(&self) -> Result<ClusterWords, String> {
+        self.words().map_err(line)
+    }
+}
+
+fn line(error: anyhow::Error) -> String {
+    format!("{error:#}")
+}
+
+fn is_executable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o111 != 0)
+}

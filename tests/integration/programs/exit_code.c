@@ -1,0 +1,15 @@
+/* exit_code RANK CODE: that rank ends with the code and without MPI_Finalize, while the others wait for it at a barrier. */
+#include <mpi.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+int main(int argc, char **argv) {
+    int rank;
+    MPI_Init(&argc, &argv);
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    MPI_Barrier(MPI_COMM_WORLD);
+    if (rank == atoi(argv[1])) _exit(atoi(argv[2]));
+    MPI_Barrier(MPI_COMM_WORLD);
+    MPI_Finalize();
+    return 0;
+}

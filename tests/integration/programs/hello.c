@@ -1,0 +1,16 @@
+/* Each rank says who and where it is; ranks of one node share the parent that started them. */
+#include <mpi.h>
+#include <stdio.h>
+#include <unistd.h>
+
+int main(int argc, char **argv) {
+    int rank, size;
+    char host[256] = "";
+    MPI_Init(&argc, &argv);
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    MPI_Comm_size(MPI_COMM_WORLD, &size);
+    gethostname(host, sizeof host - 1);
+    printf("rank %d of %d on %s parent %d\n", rank, size, host, (int)getppid());
+    MPI_Finalize();
+    return 0;
+}
