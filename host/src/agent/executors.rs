@@ -58,6 +58,7 @@ pub(super) struct Executor {
     connected: bool,
     /// How its process ended, until all that it had sent was read.
     exited: Option<ExitStatus>,
+    last_words: Option<String>,
     /// Live tasks; those that it hasn't been told of too.
     tasks: BTreeSet<LocalId>,
     to_process: Outbox<ToProcess>,
@@ -161,6 +162,7 @@ impl Agent {
             stopping: false,
             connected: false,
             exited: None,
+            last_words: None,
             tasks: BTreeSet::new(),
             to_process: Outbox::new(ToProcess::size),
             from_process: Inbox::default(),
@@ -319,8 +321,15 @@ impl Agent {
     }
 
     /// Its last words may still be on their way through its connection.
-    pub(super) fn on_executor_exited(&mut self, id: LocalId, exit: ExitStatus, out: &mut Out) {
+    pub(super) fn on_executor_exited(
+        &mut self,
+        id: LocalId,
+        exit: ExitStatus,
+        last_words: Option<String>,
+        out: &mut Out,
+    ) {
         let Some(executor) = self.executors.get_mut(&id) else { return };
+        executor.last_words = last_words;
         executor.exited = Some(exit);
         if executor.connected {
             self.timers.set(Timer::ExecutorDrain(id), out.now + EXECUTOR_DRAIN_TIMEOUT);
@@ -342,15 +351,13 @@ impl Agent {
         if !executor.is_live() {
             return;
         }
-        let (reason, message) = match executor.phase {
-            Phase::Running => {
-                (Reason::ExecutorTerminated, format!("its executor {} ended with {exit}", executor.info.id))
-            }
-            _ => {
-                let id = &executor.info.id;
-                (Reason::ExecutorUnregistered, format!("its executor {id} ended with {exit} before it connected"))
-            }
+        let executor_id = &executor.info.id;
+        let words = executor.last_words.as_ref().map_or(String::new(), |words| format!(": {words}"));
+        let (reason, when) = match executor.phase {
+            Phase::Running => (Reason::ExecutorTerminated, ""),
+            _ => (Reason::ExecutorUnregistered, " before it connected"),
         };
+        let message = format!("its executor {executor_id} ended with {exit}{when}{words}");
         let unknown = matches!(exit.how, None | Some(mesos_plugin_api::v1::exit_status::How::Unknown(_)));
         let state = if unknown { TaskState::TaskLost } else { TaskState::TaskFailed };
         self.end_executor(id, Some(exit), Verdict::new(state, reason, message), out);
