@@ -36,19 +36,6 @@ pub(super) struct Piece {
     pub data: Vec<u8>,
 }
 
-/// Bytes that went to a process, or never will.
-pub(super) struct Written {
-    pub process: u64,
-    pub stream: u32,
-    pub bytes: u64,
-}
-
-/// Where a process's streams report.
-pub(super) struct Reports {
-    pub pieces: mpsc::Sender<Piece>,
-    pub written: mpsc::UnboundedSender<Written>,
-}
-
 /// A process that was asked for.
 pub(super) struct Child {
     streams: BTreeMap<u32, Stream>,
@@ -92,7 +79,11 @@ pub(super) fn process_of(container: &str) -> Option<u64> {
 }
 
 /// What the launcher is to start, and our ends of its pipes.
-pub(super) fn prepare(spawn: Spawn, place: &Place, reports: &Reports) -> Result<(LaunchSpec, Child), String> {
+pub(super) fn prepare(
+    spawn: Spawn,
+    place: &Place,
+    pieces: &mpsc::Sender<Piece>,
+) -> Result<(LaunchSpec, Child), String> {
     if !spawn.command.uris.is_empty() {
         return Err(
             "files are fetched for an executor, not for its processes; name them in the executor's command".into()
@@ -112,7 +103,7 @@ pub(super) fn prepare(spawn: Spawn, place: &Place, reports: &Reports) -> Result<
     let mut env = environment(&spawn.command.environment, place);
     let mut child = Child { streams: BTreeMap::new(), open: 0, exit: None };
     for pipe in &spawn.pipes {
-        add_pipe(spawn.process, pipe, &mut spec, &mut env, &mut child, reports)?;
+        add_pipe(spawn.process, pipe, &mut spec, &mut env, &mut child, pieces)?;
     }
     spec.env = env.into_iter().collect();
     Ok((spec, child))
@@ -142,7 +133,7 @@ fn add_pipe(
     spec: &mut LaunchSpec,
     env: &mut BTreeMap<OsString, OsString>,
     child: &mut Child,
-    reports: &Reports,
+    pieces: &mpsc::Sender<Piece>,
 ) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("no socket pair for stream {}: {error}", pipe.stream);
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(failed)?;
@@ -166,15 +157,8 @@ fn add_pipe(
     let (read, write) = ours.into_split();
     let (writes, waiting_writes) = mpsc::unbounded_channel();
     let waiting = Arc::new(AtomicUsize::new(0));
-    let (stream, told) = (pipe.stream, pipe.tell_written().then(|| reports.written.clone()));
-    let tell = move |bytes| {
-        if let Some(written) = &told {
-            // The executor ends, otherwise.
-            let _ = written.send(Written { process, stream, bytes });
-        }
-    };
-    tokio::spawn(write_all(write, waiting_writes, waiting.clone(), tell));
-    tokio::spawn(read_all(read, process, stream, reports.pieces.clone()));
+    tokio::spawn(write_all(write, waiting_writes, waiting.clone()));
+    tokio::spawn(read_all(read, process, pipe.stream, pieces.clone()));
     if child.streams.insert(pipe.stream, Stream { writes, waiting }).is_some() {
         return Err(format!("stream {} is given twice", pipe.stream));
     }
@@ -182,19 +166,13 @@ fn add_pipe(
     Ok(())
 }
 
-/// Its end closes our half: that is how the process reads an end of file. What a process no longer reads is dropped, and
-/// counts as written, so that nobody waits for it.
-async fn write_all(
-    mut write: OwnedWriteHalf,
-    mut writes: mpsc::UnboundedReceiver<Vec<u8>>,
-    waiting: Arc<AtomicUsize>,
-    tell: impl Fn(u64),
-) {
-    let mut closed = false;
+/// Its end closes our half: that is how the process reads an end of file.
+async fn write_all(mut write: OwnedWriteHalf, mut writes: mpsc::UnboundedReceiver<Vec<u8>>, waiting: Arc<AtomicUsize>) {
     while let Some(data) = writes.recv().await {
-        closed = closed || write.write_all(&data).await.is_err();
+        if write.write_all(&data).await.is_err() {
+            return;
+        }
         waiting.fetch_sub(data.len(), Ordering::Relaxed);
-        tell(data.len() as u64);
     }
 }
 

@@ -71,9 +71,6 @@ impl Half for TestHalf {
                 vec![Call::AnswerKnock(AnswerKnock { knock: knock.knock, exit_code: 7, message })]
             }
             Event::KnockClosed(_) => Vec::new(),
-            Event::Written(written) => {
-                vec![message(format!("written {} {}", written.stream, written.bytes).as_bytes())]
-            }
             Event::Shutdown(_) => vec![message(b"bye"), Call::Exit(Default::default())],
         })
     }
@@ -95,8 +92,8 @@ impl TestHalf {
             stdout: Some(format!("{}.out", task.id)),
             stderr: Some(format!("{}.err", task.id)),
             pipes: vec![
-                Pipe { stream: 0, fd: Some(0), env: None, tell_written: Some(task.id.as_str() == "tells") },
-                Pipe { stream: 3, fd: None, env: Some("PMI_FD".into()), tell_written: None },
+                Pipe { stream: 0, fd: Some(0), env: None },
+                Pipe { stream: 3, fd: None, env: Some("PMI_FD".into()) },
             ],
         };
         let hello = Write { process, stream: 0, data: b"hello\n".to_vec() };
@@ -227,15 +224,6 @@ async fn messages_go_both_ways_once_and_in_order() {
     assert_eq!(env.heard().await, "timer 5");
     env.say(5, "inject").await;
     assert_eq!(env.heard().await, "injected");
-    env.stop().await;
-}
-
-#[tokio::test]
-async fn what_goes_to_a_process_is_told_where_it_was_asked_for() {
-    let mut env = TestEnv::new().await;
-    env.run(vec![env.task("tells", "read word; sleep 100")]).await;
-    assert!(env.heard().await.starts_with("started with"));
-    assert_eq!(env.heard().await, "written 0 6");
     env.stop().await;
 }
 

@@ -1,10 +1,11 @@
 //! Open MPI on one node: `mpirun` on the first, its daemons on every one.
 
 use mesos_plugin_api::ExecutorCalls;
+use mesos_plugin_api::executor::Pipe;
 use mesos_plugin_api::v1::executor::{Knock, Spawn};
 use mesos_plugin_api::v1::{CommandInfo, ExitStatus};
 
-use super::input::{InputReaders, stdin_pipe};
+use super::input::{InputReaders, STDIN_STREAM};
 use super::processes::Processes;
 use super::ranks::reads_stdin;
 use super::{Site, tell};
@@ -130,7 +131,7 @@ fn readers(site: &Site<'_>) -> impl Iterator<Item = u32> {
 fn feeder(site: &Site<'_>, rank: u32) -> Spawn {
     let mut command = CommandInfo::argv(["/bin/sh", "-c", &feeder_line(&site.host.sandbox, rank)]);
     command.environment.clone_from(&site.start.environment);
-    let pipes = vec![stdin_pipe()];
+    let pipes = vec![Pipe { stream: STDIN_STREAM, fd: Some(0), env: None }];
     Spawn { process: feeder_of(rank), command, stdout: None, stderr: None, pipes }
 }
 

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use mesos_plugin_api::ExecutorCalls;
-use mesos_plugin_api::executor::Pipe;
 
 use super::tell;
 use crate::messages::report::Report as Tell;
@@ -11,11 +10,6 @@ use crate::messages::{InputData, InputTaken};
 
 /// The stream that stands for standard input in every process of ours.
 pub(super) const STDIN_STREAM: u32 = 2;
-
-/// Standard input of a process; it tells how much it takes, which bounds what waits for it.
-pub(super) fn stdin_pipe() -> Pipe {
-    Pipe { stream: STDIN_STREAM, fd: Some(0), env: None, tell_written: Some(true) }
-}
 
 /// The readers, and how much each has taken.
 #[derive(Debug, Default)]

@@ -7,7 +7,7 @@ use mesos_plugin_api::executor::Pipe;
 use mesos_plugin_api::v1::executor::Spawn;
 use mesos_plugin_api::v1::{CommandInfo, ExitStatus};
 
-use super::input::{InputReaders, STDIN_STREAM, stdin_pipe};
+use super::input::{InputReaders, STDIN_STREAM};
 use super::processes::Processes;
 use super::{Site, tell};
 use crate::environment::Place;
@@ -129,9 +129,9 @@ fn spawn(site: &Site<'_>, rank: u32, local_rank: u32) -> Spawn {
     let local_size = u32::try_from(start.ranks.len()).expect("ranks are counted in 32 bits");
     let node = site.node;
     Place { rank, size: start.size, local_rank, local_size, node: node.node, nodes: node.nodes }.tell(&mut command);
-    let mut pipes = vec![Pipe { stream: PMI_STREAM, fd: None, env: Some("PMI_FD".into()), tell_written: None }];
+    let mut pipes = vec![Pipe { stream: PMI_STREAM, fd: None, env: Some("PMI_FD".into()) }];
     if reads_stdin(start.input.as_ref().and_then(|input| input.from.as_ref()), rank) {
-        pipes.push(stdin_pipe());
+        pipes.push(Pipe { stream: STDIN_STREAM, fd: Some(0), env: None });
     }
     Spawn {
         process: process_of(rank),
