@@ -30,6 +30,19 @@ impl Files for AgentFiles {
     fn library_folders(&self) -> Vec<PathBuf> {
         configured_folders().chain(USUAL_FOLDERS.iter().map(PathBuf::from)).collect()
     }
+
+    fn machine(&self) -> String {
+        nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+
+    fn has_ipv6(&self) -> bool {
+        fs::read_to_string("/proc/net/if_inet6").is_ok_and(|table| table.lines().any(is_global))
+    }
+}
+
+/// Address, index, length, scope, flags, name; scope 00 is the world.
+fn is_global(line: &str) -> bool {
+    line.split_whitespace().nth(3) == Some("00")
 }
 
 /// Where the loader looks without being told, on Debian, Red Hat and their like.

@@ -30,6 +30,10 @@ pub trait Files {
     fn real_path(&self, path: &Path) -> Option<PathBuf>;
     /// Where the loader looks when nothing tells it otherwise.
     fn library_folders(&self) -> Vec<PathBuf>;
+    /// The machine's name, as its programs see it.
+    fn machine(&self) -> String;
+    /// Whether an interface has an IPv6 address that others can reach.
+    fn has_ipv6(&self) -> bool;
 }
 
 /// What lies at a path.
@@ -63,7 +67,13 @@ pub fn inspect(node: &Node, sandbox: &str, files: &dyn Files) -> (Option<PathBuf
         Ok((path, found)) => (Some(path), found),
         Err(problem) => (None, Found::Problem(problem)),
     };
-    (path, Inspected { found: Some(found), working_directory_missing: missing.then_some(true) })
+    let inspected = Inspected {
+        found: Some(found),
+        working_directory_missing: missing.then_some(true),
+        machine: Some(files.machine()),
+        has_ipv6: Some(files.has_ipv6()),
+    };
+    (path, inspected)
 }
 
 fn find_program(node: &Node, sandbox: &str, files: &dyn Files) -> Result<PathBuf, Problem> {
@@ -71,7 +81,9 @@ fn find_program(node: &Node, sandbox: &str, files: &dyn Files) -> Result<PathBuf
     let candidates: Vec<PathBuf> = match &node.program_in_sandbox {
         Some(name) => vec![Path::new(sandbox).join(name)],
         None if node.program.contains(&b'/') => {
-            vec![Path::new(OsStr::from_bytes(&node.working_directory)).join(name)]
+            let path = Path::new(OsStr::from_bytes(&node.working_directory)).join(name);
+            // Without `.`, for those who read it.
+            vec![path.components().collect()]
         }
         None => folders(node.path.as_deref().unwrap_or(DEFAULT_PATH)).map(|folder| folder.join(name)).collect(),
     };

@@ -75,46 +75,48 @@ fn before_finalize(ended: &RankEnded) -> &'static str {
     if ended.inside_mpi() && by_itself { " before MPI_Finalize" } else { "" }
 }
 
-/// What `mpirun` said, with what is known from our own processes. `mpirun` is not believed when it says 0 and a rank or a
-/// daemon failed.
+/// What is known from our own processes when `mpirun` ends, which is not believed when it says 0 though a rank or a daemon
+/// failed, and not when it says 14 for every signal.
 #[derive(Clone, Debug, Default)]
 pub struct MpirunRecords {
-    /// Ranks that ended badly, with their host, in the order in which we heard of them.
-    pub ranks: Vec<(RankEnded, String)>,
-    /// Daemons that ended badly.
-    pub daemons: Vec<Verdict>,
+    /// In the order in which we heard of them.
+    failures: Vec<Verdict>,
 }
 
 impl MpirunRecords {
-    /// The failure, if there was one.
+    /// A rank ended badly.
+    pub fn rank_ended(&mut self, ended: &RankEnded, host: &str) {
+        self.failures.push(Verdict::rank_ended(ended, host));
+    }
+
+    /// A daemon ended badly.
+    pub fn daemon_ended(&mut self, verdict: Verdict) {
+        self.failures.push(verdict);
+    }
+
+    /// The first failure that isn't the end of a rank by `mpirun`, which gives TERM to all ranks when one has failed.
+    pub fn first(&self) -> Option<Verdict> {
+        self.failures.iter().find(|failure| failure.exit_code != ENDED_BY_TERM).cloned()
+    }
+
+    /// The failure of the job, if there was one.
     pub fn verdict(&self, exit: &ExitStatus, host: &str) -> Option<Verdict> {
         let code = exit.shell_code();
-        // The ranks that mpirun ends because another one failed tell their own end too; its exit code names the first.
-        let of_code = self.ranks.iter().find(|(ended, _)| ended.exit.shell_code() == code);
-        let by_itself = self.ranks.iter().find(|(ended, _)| !is_collateral(&ended.exit));
+        let by_code = || self.failures.iter().find(|failure| failure.exit_code == code).cloned();
         let mpirun = || Verdict::new(code, format!("mpirun on {host} ended with {exit}"));
-        let rank = |(ended, host): &(RankEnded, String)| Verdict::rank_ended(ended, host);
-        match (code, &self.daemons[..]) {
-            (0, []) => by_itself.map(rank),
-            (0, [daemon, ..]) => Some(by_itself.map_or_else(|| daemon.clone(), rank)),
-            (_, [daemon, ..]) if of_code.is_none() => Some(Verdict::new(code, daemon.line.clone())),
-            _ => Some(of_code.map_or_else(mpirun, rank)),
+        match (self.first(), code) {
+            (Some(first), _) => Some(first),
+            (None, 0) => None,
+            (None, _) => Some(by_code().unwrap_or_else(mpirun)),
         }
     }
 }
 
-/// TERM or KILL, by which `mpirun` ends ranks.
-fn is_collateral(exit: &ExitStatus) -> bool {
-    matches!(exit.shell_code(), 137 | 143)
-}
+const ENDED_BY_TERM: i32 = 143;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn ended(rank: u32, exit: ExitStatus) -> (RankEnded, String) {
-        (RankEnded { rank, exit, ..RankEnded::default() }, format!("host-{rank}"))
-    }
 
     #[test]
     fn the_first_failure_counts_and_is_never_zero() {
@@ -131,25 +133,42 @@ mod tests {
         assert_eq!(verdict, Verdict::new(1, "rank 2 on host-1 ended with exit code 0 before MPI_Finalize"));
     }
 
-    #[test]
-    fn mpirun_is_not_believed_when_it_says_zero() {
-        let daemon = Verdict::new(1, "daemon gone");
-        let records = MpirunRecords { ranks: vec![], daemons: vec![daemon.clone()] };
-        assert_eq!(records.verdict(&ExitStatus::code(0), "h"), Some(daemon));
-        let records = MpirunRecords { ranks: vec![ended(3, ExitStatus::signal(11))], daemons: vec![] };
-        let verdict = records.verdict(&ExitStatus::code(0), "h").unwrap();
-        assert_eq!((verdict.exit_code, verdict.line.as_str()), (139, "rank 3 on host-3 ended with signal 11 (SEGV)"));
-        assert_eq!(MpirunRecords::default().verdict(&ExitStatus::code(0), "h"), None);
+    fn records(failures: &[(u32, ExitStatus)]) -> MpirunRecords {
+        let mut records = MpirunRecords::default();
+        for (rank, exit) in failures {
+            let ended = RankEnded { rank: *rank, exit: *exit, ..RankEnded::default() };
+            records.rank_ended(&ended, &format!("host-{rank}"));
+        }
+        records
+    }
+
+    fn line(records: &MpirunRecords, code: i32) -> Option<(i32, String)> {
+        records.verdict(&ExitStatus::code(code), "h").map(|verdict| (verdict.exit_code, verdict.line))
     }
 
     #[test]
-    fn mpiruns_code_finds_the_rank_that_failed_first() {
-        let ranks = vec![ended(0, ExitStatus::signal(15)), ended(1, ExitStatus::code(17))];
-        let records = MpirunRecords { ranks, daemons: vec![] };
-        let verdict = records.verdict(&ExitStatus::code(17), "h").unwrap();
-        assert_eq!(verdict, Verdict::new(17, "rank 1 on host-1 ended with exit code 17"));
-        // MPI_Abort(42): no rank ended with it, and the others were ended by mpirun.
-        let verdict = records.verdict(&ExitStatus::code(42), "h").unwrap();
-        assert_eq!(verdict, Verdict::new(42, "mpirun on h ended with exit code 42"));
+    fn mpirun_is_not_believed_when_it_says_zero() {
+        let mut daemon = MpirunRecords::default();
+        daemon.daemon_ended(Verdict::new(137, "daemon gone"));
+        assert_eq!(line(&daemon, 0), Some((137, "daemon gone".into())));
+        let rank = records(&[(3, ExitStatus::signal(11))]);
+        assert_eq!(line(&rank, 0), Some((139, "rank 3 on host-3 ended with signal 11 (SEGV)".into())));
+        assert_eq!(line(&MpirunRecords::default(), 0), None);
+    }
+
+    #[test]
+    fn the_first_rank_that_was_not_ended_by_mpirun_is_the_cause() {
+        // As seen with 5.0.11 after _exit(17) in rank 1: mpirun says 14.
+        let exits = [(1, ExitStatus::code(17)), (0, ExitStatus::code(14)), (2, ExitStatus::signal(15))];
+        assert_eq!(line(&records(&exits), 14), Some((17, "rank 1 on host-1 ended with exit code 17".into())));
+        let exits = [(2, ExitStatus::signal(15)), (3, ExitStatus::signal(11))];
+        assert_eq!(line(&records(&exits), 139).unwrap().0, 139);
+    }
+
+    #[test]
+    fn without_a_record_mpirun_s_own_word_is_all_there_is() {
+        assert_eq!(line(&records(&[]), 42), Some((42, "mpirun on h ended with exit code 42".into())));
+        let killed = records(&[(2, ExitStatus::signal(15))]);
+        assert_eq!(line(&killed, 143), Some((143, "rank 2 on host-2 ended with signal 15 (TERM)".into())));
     }
 }

@@ -7,19 +7,23 @@ use mesos_plugin_api::v1::{CommandInfo, ExitStatus};
 
 use super::input::{InputReaders, STDIN_STREAM};
 use super::processes::Processes;
+use super::ranks::reads_stdin;
 use super::{Site, tell};
-use crate::messages::input::From;
 use crate::messages::report::Report as Tell;
 use crate::messages::{DaemonEnded, DaemonWanted, MpirunEnded, OpenMpi, RankEnded, RanksStarted, StartDaemon};
-use crate::openmpi::{RANK_ENDED, RANKS_STARTED, Surroundings, mpirun_argv};
+use crate::openmpi::{RANK_ENDED, RANKS_STARTED, Surroundings, feeder_line, fifo_line, mpirun_argv};
 
 const MPIRUN: u64 = 0;
+/// Above all knocks.
+const FEEDERS: u64 = 1 << 48;
 
 /// This node's part in a job that `mpirun` launches.
 #[derive(Debug)]
 pub(super) struct Daemons {
     /// Environment and folder for daemons and `mpirun`.
     template: CommandInfo,
+    /// For the shell that runs a daemon: makes the pipes that this node's ranks read.
+    before_daemon: String,
     mpirun_runs: bool,
     input: InputReaders,
 }
@@ -36,45 +40,24 @@ impl Daemons {
         let around = Surroundings {
             sandbox: &site.host.sandbox,
             knock_program: site.host.knock_program(),
-            subnet: openmpi.subnet.as_deref(),
-            major: openmpi.major,
+            openmpi,
             keep_on_bad_exit: site.start.keep_on_bad_exit(),
         };
         around.tell(&mut template);
+        let readers: Vec<u32> = readers(site).collect();
+        for rank in &readers {
+            processes.launch(feeder(site, *rank), calls);
+        }
         let runs_mpirun = !openmpi.slots.is_empty();
-        let mut daemons = Self { template, mpirun_runs: runs_mpirun, input: InputReaders::default() };
         if runs_mpirun {
-            let spawn = daemons.mpirun(site, openmpi);
-            if spawn.pipes.iter().any(|pipe| pipe.stream == STDIN_STREAM) {
-                daemons.input = InputReaders::new([MPIRUN]);
-            }
-            processes.launch(spawn, calls);
+            processes.launch(mpirun(site, openmpi, &template), calls);
         }
-        daemons
-    }
-
-    fn mpirun(&self, site: &Site<'_>, openmpi: &OpenMpi) -> Spawn {
-        let mpirun = site.program.mpirun.as_deref().expect("a node that found Open MPI has told its mpirun");
-        let mut command = self.template.clone();
-        let (mut pipes, mut reader) = (Vec::new(), None);
-        let mut argv = Vec::new();
-        match site.start.input.as_ref().and_then(|input| input.from.as_ref()) {
-            Some(From::Rank(rank)) => {
-                reader = Some(*rank);
-                pipes.push(Pipe { stream: STDIN_STREAM, fd: Some(0), env: None });
-            }
-            // mpirun gives standard input to one rank; the command half has refused `all`.
-            Some(From::File(file)) => {
-                reader = Some(0);
-                let line = "file=$1; shift; exec \"$@\" <\"$file\"";
-                argv.extend(["/bin/sh", "-c", line, "sh"].map(|word| word.as_bytes().to_vec()));
-                argv.push(format!("{}/{file}", site.host.sandbox).into_bytes());
-            }
-            Some(From::All(_) | From::None(_)) | None => {}
+        Self {
+            template,
+            before_daemon: readers.iter().map(|rank| fifo_line(&site.host.sandbox, *rank) + "; ").collect(),
+            mpirun_runs: runs_mpirun,
+            input: InputReaders::new(readers.into_iter().map(feeder_of)),
         }
-        argv.extend(mpirun_argv(mpirun, &site.program.path, site.start, openmpi, reader));
-        command.argv = argv;
-        Spawn { process: MPIRUN, command, stdout: Some("stdout".into()), stderr: Some("stderr".into()), pipes }
     }
 
     pub(super) fn input(&mut self) -> &mut InputReaders {
@@ -105,7 +88,8 @@ impl Daemons {
 
     pub(super) fn launch(&mut self, daemon: StartDaemon, processes: &mut Processes, calls: &mut ExecutorCalls) {
         let mut command = self.template.clone();
-        command.argv = vec![b"/bin/sh".to_vec(), b"-c".to_vec(), daemon.line];
+        let line = [self.before_daemon.as_bytes(), &daemon.line].concat();
+        command.argv = vec![b"/bin/sh".to_vec(), b"-c".to_vec(), line];
         // What the daemons themselves say comes out beside mpirun's own words.
         let spawn = Spawn {
             process: process_of(daemon.knock),
@@ -124,9 +108,10 @@ impl Daemons {
         message: Option<String>,
         calls: &mut ExecutorCalls,
     ) -> Option<RankEnded> {
-        if process == MPIRUN {
-            self.mpirun_runs = false;
+        if process >= FEEDERS {
             self.input.reader_ended(process, calls);
+        } else if process == MPIRUN {
+            self.mpirun_runs = false;
             tell(calls, Tell::MpirunEnded(MpirunEnded { exit, message }));
         } else {
             let knock = process - process_of(0);
@@ -134,6 +119,31 @@ impl Daemons {
         }
         None
     }
+}
+
+/// The ranks of this node that read what the terminal gives.
+fn readers(site: &Site<'_>) -> impl Iterator<Item = u32> {
+    let from = site.start.input.as_ref().and_then(|input| input.from.as_ref());
+    site.start.ranks.iter().copied().filter(move |rank| reads_stdin(from, *rank))
+}
+
+/// Passes standard input on to a rank that another process launches.
+fn feeder(site: &Site<'_>, rank: u32) -> Spawn {
+    let mut command = CommandInfo::argv(["/bin/sh", "-c", &feeder_line(&site.host.sandbox, rank)]);
+    command.environment.clone_from(&site.start.environment);
+    let pipes = vec![Pipe { stream: STDIN_STREAM, fd: Some(0), env: None }];
+    Spawn { process: feeder_of(rank), command, stdout: None, stderr: None, pipes }
+}
+
+fn mpirun(site: &Site<'_>, openmpi: &OpenMpi, template: &CommandInfo) -> Spawn {
+    let mpirun = site.program.mpirun.as_deref().expect("a node that found Open MPI has told its mpirun");
+    let mut command = template.clone();
+    command.argv = mpirun_argv(mpirun, &site.program.path, site.start, openmpi);
+    Spawn { process: MPIRUN, command, stdout: Some("stdout".into()), stderr: Some("stderr".into()), pipes: Vec::new() }
+}
+
+fn feeder_of(rank: u32) -> u64 {
+    FEEDERS + u64::from(rank)
 }
 
 fn process_of(knock: u64) -> u64 {

@@ -226,7 +226,7 @@ impl NodeExecutor {
         let Some(task) = &self.task else { return };
         let mut status = TaskStatus::new(task.clone(), state);
         if state == TaskState::TaskFailed {
-            status.exit = self.end.first_failure.clone();
+            status.exit = self.end.first_failure;
         }
         calls.update(status);
     }

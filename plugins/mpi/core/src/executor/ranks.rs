@@ -142,7 +142,7 @@ fn spawn(site: &Site<'_>, rank: u32, local_rank: u32) -> Spawn {
     }
 }
 
-fn reads_stdin(from: Option<&From>, rank: u32) -> bool {
+pub(super) fn reads_stdin(from: Option<&From>, rank: u32) -> bool {
     match from {
         Some(From::Rank(reader)) => rank == *reader,
         Some(From::All(_)) => true,

@@ -228,8 +228,7 @@ impl JobFramework {
     fn start(&mut self, now: Time, openmpi: Option<u32>, calls: &mut Calls) {
         self.phase = Phase::Running;
         self.warn_of_missing_folders(calls);
-        let addresses: Vec<&str> = self.nodes.iter().map(|node| node.address.as_str()).collect();
-        self.mpirun = openmpi.map(|major| Mpirun::new(major, &addresses, self.nodes.len()));
+        self.mpirun = openmpi.map(|major| Mpirun::new(major, &self.nodes));
         for node in &self.nodes {
             node.send(Do::Start(self.start_of(node)), calls);
             self.follow(node, calls);
@@ -278,11 +277,10 @@ impl JobFramework {
     }
 
     fn nodes_with_readers(&self) -> Vec<u32> {
-        match (self.job.input.as_ref().and_then(|input| input.from.as_ref()), &self.mpirun) {
-            (Some(From::Rank(_)), Some(_)) => vec![0],
-            (Some(From::Rank(rank)), None) => self.placement.node_of(*rank).into_iter().collect(),
-            (Some(From::All(_)), None) => self.nodes.iter().map(|node| node.index).collect(),
-            _ => Vec::new(),
+        match self.job.input.as_ref().and_then(|input| input.from.as_ref()) {
+            Some(From::Rank(rank)) => self.placement.node_of(*rank).into_iter().collect(),
+            Some(From::All(_)) => self.nodes.iter().map(|node| node.index).collect(),
+            Some(From::None(_) | From::File(_)) | None => Vec::new(),
         }
     }
 
@@ -311,7 +309,7 @@ impl JobFramework {
             Tell::RankEnded(ended) => {
                 let verdict = Verdict::rank_ended(&ended, &host);
                 match &mut self.mpirun {
-                    Some(mpirun) => mpirun.rank_ended(ended, host),
+                    Some(mpirun) => mpirun.rank_ended(&ended, &host),
                     None if ended.fatal() => self.fail(now, verdict, calls),
                     None => self.outcome.fail(verdict),
                 }

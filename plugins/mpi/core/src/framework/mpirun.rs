@@ -6,12 +6,13 @@ use std::time::Duration;
 use mesos_plugin_api::v1::ExitStatus;
 use mesos_plugin_api::{Calls, Time};
 
+use super::nodes::NodeState;
 use super::{JobFramework, Phase, Timer};
 use crate::messages::order::Order as Do;
 use crate::messages::{
     AnswerDaemon, DaemonEnded, DaemonWanted, Job, MpirunEnded, OpenMpi, RankEnded, StartDaemon, Stop,
 };
-use crate::openmpi::{daemon_line, node_of_name, subnet};
+use crate::openmpi::{daemon_line, node_of_name, subnet, subnet_suits_daemons};
 use crate::outcome::{MpirunRecords, Verdict};
 use crate::output::is_split;
 
@@ -30,6 +31,8 @@ const MPIRUN_NODE: usize = 0;
 pub(super) struct Mpirun {
     major: u32,
     subnet: Option<String>,
+    subnet_for_daemons: bool,
+    shared_machine: bool,
     /// Nodes whose ranks haven't started.
     awaited: BTreeSet<usize>,
     ended: bool,
@@ -37,11 +40,19 @@ pub(super) struct Mpirun {
 }
 
 impl Mpirun {
-    pub(super) fn new(major: u32, addresses: &[&str], nodes: usize) -> Self {
+    pub(super) fn new(major: u32, nodes: &[NodeState]) -> Self {
+        let addresses: Vec<&str> = nodes.iter().map(|node| node.address.as_str()).collect();
+        let inspected = || nodes.iter().filter_map(|node| node.inspected.as_ref());
+        let has_ipv6 = inspected().any(|inspected| inspected.has_ipv6());
+        let machines: BTreeSet<&str> = inspected().map(|inspected| inspected.machine()).collect();
+        // One node has nobody to talk to.
+        let subnet = subnet(&addresses).filter(|_| nodes.len() > 1);
         Self {
             major,
-            subnet: subnet(addresses),
-            awaited: (0..nodes).collect(),
+            subnet_for_daemons: subnet.as_ref().is_some_and(|subnet| subnet_suits_daemons(major, subnet, has_ipv6)),
+            subnet,
+            shared_machine: machines.len() < nodes.len(),
+            awaited: (0..nodes.len()).collect(),
             ended: false,
             records: MpirunRecords::default(),
         }
@@ -55,11 +66,13 @@ impl Mpirun {
             slots: if node as usize == MPIRUN_NODE { slots() } else { Vec::new() },
             distribution: job.distribution,
             subnet: self.subnet.clone(),
+            subnet_for_daemons: Some(self.subnet_for_daemons),
+            shared_machine: Some(self.shared_machine),
         }
     }
 
-    pub(super) fn rank_ended(&mut self, ended: RankEnded, host: String) {
-        self.records.ranks.push((ended, host));
+    pub(super) fn rank_ended(&mut self, ended: &RankEnded, host: &str) {
+        self.records.rank_ended(ended, host);
     }
 }
 
@@ -95,7 +108,7 @@ impl JobFramework {
         let answer = AnswerDaemon { knock: ended.knock, exit_code: ended.exit.shell_code(), message: None };
         let running = !mpirun.ended && self.phase == Phase::Running;
         if running && !ended.exit.success() {
-            mpirun.records.daemons.push(daemon_failed(&ended, &host));
+            mpirun.records.daemon_ended(daemon_failed(&ended, &host));
         }
         self.nodes[MPIRUN_NODE].send(Do::AnswerDaemon(answer), calls);
         if running {
@@ -143,7 +156,7 @@ impl JobFramework {
             let host = self.nodes[MPIRUN_NODE].name();
             let hangs =
                 || Verdict::new(1, format!("mpirun on {host} did not end after its daemons had; it was killed"));
-            let verdict = mpirun.records.daemons.first().cloned().unwrap_or_else(hangs);
+            let verdict = mpirun.records.first().unwrap_or_else(hangs);
             self.fail(now, verdict, calls);
         }
     }

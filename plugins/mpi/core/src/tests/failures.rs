@@ -124,7 +124,7 @@ fn a_program_that_is_missing_on_one_node_starts_nothing() {
 #[test]
 fn two_kinds_of_mpi_start_nothing() {
     let mut world = World::forming(&job(2), 2, 1, pmi1(), MpichRanks::new(2, Until::Exit));
-    world.found.insert(1, Inspected { found: Some(openmpi()), working_directory_missing: None });
+    world.found.insert(1, Inspected { found: Some(openmpi()), ..Inspected::default() });
     world.master.offer();
     world.run();
     let (code, line) = world.finished();

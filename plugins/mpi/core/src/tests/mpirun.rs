@@ -7,6 +7,8 @@ use mesos_plugin_api::v1::{ExitStatus, TaskState};
 
 use super::pmi::variable;
 use super::world::{Script, Step, World, job, openmpi};
+use crate::messages::input::From;
+use crate::messages::{Input, Job};
 
 /// Processes that wait until the test ends them.
 struct Quiet;
@@ -126,4 +128,23 @@ fn signals_go_to_mpirun_alone() {
     let mut world = running();
     world.signal(10);
     assert_eq!(world.signals, [(0, MPIRUN, 10)]);
+}
+
+#[test]
+fn standard_input_goes_past_mpirun_to_the_rank_s_own_node() {
+    let input = Some(Input { from: Some(From::Rank(2)) });
+    let mut world = World::start(&Job { input, ..job(4) }, 2, 2, openmpi(), Quiet);
+    let (node, feeder) = *world.launched.iter().find(|(_, process)| *process != MPIRUN).unwrap();
+    assert_eq!(node, 1);
+    let line = String::from_utf8_lossy(&world.spawn_of(1, feeder).command.argv[2]).into_owned();
+    assert!(line.ends_with("exec cat >'/sandbox/1/stdin.2'"), "{line}");
+    world.stdin(b"x", true);
+    assert_eq!(world.closed, [(1, feeder, 2)]);
+
+    world.knock(0, 8, &["mesos-node-1", " orted"]);
+    let daemon = String::from_utf8_lossy(&world.spawn_of(1, 9).command.argv[2]).into_owned();
+    assert!(daemon.starts_with("mkfifo -m 600 '/sandbox/1/stdin.2' 2>/dev/null;  orted"), "{daemon}");
+    world.exit(0, MPIRUN, ExitStatus::code(0));
+    assert_eq!(world.finished(), (0, String::new()));
+    assert_eq!(world.live(), []);
 }

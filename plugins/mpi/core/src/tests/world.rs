@@ -275,7 +275,8 @@ impl<S: Script> World<S> {
         let now = self.master.now();
         self.nodes[node].executor.on_event(now, event, &mut calls);
         if launched {
-            let plain = Inspected { found: Some(self.kind.clone()), working_directory_missing: None };
+            let plain =
+                Inspected { found: Some(self.kind.clone()), machine: Some("machine".into()), ..Inspected::default() };
             let found = self.found.get(&node).cloned().unwrap_or(plain);
             let path = (!matches!(found.found, Some(Found::Problem(_)))).then(|| b"/work/prog".to_vec());
             self.nodes[node].executor.inspected(path, found, &mut calls);
@@ -359,5 +360,5 @@ pub fn pmi1() -> Found {
 
 pub fn problem(exit_code: i32, message: &str) -> Inspected {
     let problem = Problem { message: message.into(), exit_code };
-    Inspected { found: Some(Found::Problem(problem)), working_directory_missing: None }
+    Inspected { found: Some(Found::Problem(problem)), ..Inspected::default() }
 }
