@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mesos_plugin_api::v1::ExitStatus;
-use mesos_plugin_api::v1::executor::{Pipe, Spawn};
+use mesos_plugin_api::v1::executor::{Pipe, Spawn, Written};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -34,6 +34,13 @@ pub(super) struct Piece {
     pub process: u64,
     pub stream: u32,
     pub data: Vec<u8>,
+}
+
+/// Where the streams of all processes lead.
+pub(super) struct Streams {
+    pub pieces: mpsc::Sender<Piece>,
+    /// One for each write, of which there are as many as the half makes.
+    pub written: mpsc::UnboundedSender<Written>,
 }
 
 /// A process that was asked for.
@@ -79,11 +86,7 @@ pub(super) fn process_of(container: &str) -> Option<u64> {
 }
 
 /// What the launcher is to start, and our ends of its pipes.
-pub(super) fn prepare(
-    spawn: Spawn,
-    place: &Place,
-    pieces: &mpsc::Sender<Piece>,
-) -> Result<(LaunchSpec, Child), String> {
+pub(super) fn prepare(spawn: Spawn, place: &Place, streams: &Streams) -> Result<(LaunchSpec, Child), String> {
     if !spawn.command.uris.is_empty() {
         return Err(
             "files are fetched for an executor, not for its processes; name them in the executor's command".into()
@@ -103,7 +106,7 @@ pub(super) fn prepare(
     let mut env = environment(&spawn.command.environment, place);
     let mut child = Child { streams: BTreeMap::new(), open: 0, exit: None };
     for pipe in &spawn.pipes {
-        add_pipe(spawn.process, pipe, &mut spec, &mut env, &mut child, pieces)?;
+        add_pipe(spawn.process, pipe, &mut spec, &mut env, &mut child, streams)?;
     }
     spec.env = env.into_iter().collect();
     Ok((spec, child))
@@ -133,7 +136,7 @@ fn add_pipe(
     spec: &mut LaunchSpec,
     env: &mut BTreeMap<OsString, OsString>,
     child: &mut Child,
-    pieces: &mpsc::Sender<Piece>,
+    streams: &Streams,
 ) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("no socket pair for stream {}: {error}", pipe.stream);
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(failed)?;
@@ -157,8 +160,10 @@ fn add_pipe(
     let (read, write) = ours.into_split();
     let (writes, waiting_writes) = mpsc::unbounded_channel();
     let waiting = Arc::new(AtomicUsize::new(0));
-    tokio::spawn(write_all(write, waiting_writes, waiting.clone()));
-    tokio::spawn(read_all(read, process, pipe.stream, pieces.clone()));
+    let (stream, written) = (pipe.stream, streams.written.clone());
+    let gone = Gone { process, stream, waiting: waiting.clone(), written };
+    tokio::spawn(write_all(write, waiting_writes, gone));
+    tokio::spawn(read_all(read, process, pipe.stream, streams.pieces.clone()));
     if child.streams.insert(pipe.stream, Stream { writes, waiting }).is_some() {
         return Err(format!("stream {} is given twice", pipe.stream));
     }
@@ -166,14 +171,25 @@ fn add_pipe(
     Ok(())
 }
 
-/// Its end closes our half: that is how the process reads an end of file.
-async fn write_all(mut write: OwnedWriteHalf, mut writes: mpsc::UnboundedReceiver<Vec<u8>>, waiting: Arc<AtomicUsize>) {
+/// What can't be written is told like what was: nobody is to wait for it. Its end closes our half: that is how the process
+/// reads an end of file.
+async fn write_all(mut write: OwnedWriteHalf, mut writes: mpsc::UnboundedReceiver<Vec<u8>>, gone: Gone) {
+    let mut broken = false;
     while let Some(data) = writes.recv().await {
-        if write.write_all(&data).await.is_err() {
-            return;
-        }
-        waiting.fetch_sub(data.len(), Ordering::Relaxed);
+        broken = broken || write.write_all(&data).await.is_err();
+        gone.waiting.fetch_sub(data.len(), Ordering::Relaxed);
+        let bytes = data.len() as u64;
+        // The executor is ending, otherwise.
+        let _ = gone.written.send(Written { process: gone.process, stream: gone.stream, bytes });
     }
+}
+
+/// Whom the writer of a stream tells how far it is.
+struct Gone {
+    process: u64,
+    stream: u32,
+    waiting: Arc<AtomicUsize>,
+    written: mpsc::UnboundedSender<Written>,
 }
 
 async fn read_all(mut read: OwnedReadHalf, process: u64, stream: u32, pieces: mpsc::Sender<Piece>) {

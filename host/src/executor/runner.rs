@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mesos_plugin_api::v1::executor::{
     AnswerKnock, Frame, Hello, Injected, Kill, Knock, KnockClosed, Launch, Message, Numbered, ProcessExited,
-    ProcessFailed, ProcessStarted, Shutdown, Started, StreamData, Timer, call::Call, event::Event, frame,
+    ProcessFailed, ProcessStarted, Shutdown, Started, StreamData, Timer, Written, call::Call, event::Event, frame,
     numbered::Body,
 };
 use mesos_plugin_api::v1::exit_status::How;
@@ -14,7 +14,7 @@ use mesos_plugin_api::v1::{ExitStatus, TaskId};
 use mesos_plugin_api::{Injector, Time};
 use tokio::sync::{mpsc, oneshot};
 
-use super::children::{self, Child, Piece, Place};
+use super::children::{self, Child, Piece, Place, Streams};
 use super::knock::{self, Door, Knocking};
 use super::link::{self, FromAgent};
 use super::{Factory, Half, Identity};
@@ -50,6 +50,7 @@ pub(super) async fn run(identity: Identity, factory: Factory) -> Result<(), Stri
     let door = knock::open(&sandbox).map_err(|error| format!("cannot listen in the sandbox: {error}"))?;
     let place = Place { sandbox, knock_socket: Some(door.socket.clone()) };
     let (piece_sender, pieces) = mpsc::channel(PIECES_MAX);
+    let (written_sender, written) = mpsc::unbounded_channel();
     let (late_sender, late) = mpsc::unbounded_channel();
     let runner = Runner {
         clock: Clock::default(),
@@ -64,11 +65,11 @@ pub(super) async fn run(identity: Identity, factory: Factory) -> Result<(), Stri
         timers: BTreeMap::new(),
         tasks: BTreeSet::new(),
         held,
-        piece_sender,
+        streams: Streams { pieces: piece_sender, written: written_sender },
         late_sender,
         exit: None,
     };
-    runner.run(welcome, Inputs { agent, launched, injected, pieces, late, door }).await
+    runner.run(welcome, Inputs { agent, launched, injected, pieces, written, late, door }).await
 }
 
 /// The half needs to know who it is before it can be made.
@@ -155,6 +156,7 @@ struct Inputs {
     launched: LauncherEvents,
     injected: mpsc::UnboundedReceiver<Vec<u8>>,
     pieces: mpsc::Receiver<Piece>,
+    written: mpsc::UnboundedReceiver<Written>,
     /// Processes whose streams have had their time, and knocks whose process has gone.
     late: mpsc::UnboundedReceiver<Late>,
     door: Door,
@@ -181,7 +183,7 @@ struct Runner {
     tasks: BTreeSet<TaskId>,
     /// Frames of the agent that the half has not seen.
     held: VecDeque<Numbered>,
-    piece_sender: mpsc::Sender<Piece>,
+    streams: Streams,
     late_sender: mpsc::UnboundedSender<Late>,
     exit: Option<Result<(), String>>,
 }
@@ -201,6 +203,11 @@ impl Runner {
                     Ok(events) => events.into_iter().for_each(|event| self.on_launcher(event)),
                     Err(error) => self.exit = Some(Err(error.to_string())),
                 },
+                Some(written) = inputs.written.recv() => {
+                    if self.children.contains_key(&written.process) {
+                        self.give(Event::Written(written));
+                    }
+                }
                 Some(late) = inputs.late.recv() => self.on_late(late),
                 () = sleep_until(timer), if timer.is_some() && room => self.on_time(),
                 Some(data) = inputs.injected.recv(), if room => self.give(Event::Injected(Injected { data })),
@@ -410,7 +417,7 @@ impl Runner {
                     self.exit = Some(Err(format!("the plugin launched two processes with the number {process}")));
                     return;
                 }
-                match children::prepare(spawn, &self.place, &self.piece_sender) {
+                match children::prepare(spawn, &self.place, &self.streams) {
                     Ok((spec, child)) => {
                         self.children.insert(process, child);
                         self.requests.push(Request::Launch(Box::new(spec)));

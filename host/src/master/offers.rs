@@ -178,7 +178,7 @@ impl Master {
     }
 
     pub(super) fn decline(&mut self, now: Time, framework: &FrameworkId, decline: &scheduler::Decline) {
-        let filter = decline.filters.clone().unwrap_or_default().duration();
+        let filter = decline.filters.unwrap_or_default().duration();
         for id in &decline.offer_ids {
             if let Some(offer) = self.take_offer(framework, id) {
                 self.give_back(now, offer, Some(filter));

@@ -22,7 +22,13 @@ use crate::protocol::{
 /// Stands in for a plugin's: a file with the right words is one.
 pub(super) fn half(plugin: &Path, config: &[u8], injector: Injector) -> Result<Box<dyn Half>, String> {
     match std::fs::read(plugin).map_err(|error| error.to_string())?.as_slice() {
-        b"plugin" => Ok(Box::new(TestHalf { config: config.to_vec(), injector, tasks: Vec::new(), heard: Vec::new() })),
+        b"plugin" => Ok(Box::new(TestHalf {
+            config: config.to_vec(),
+            injector,
+            tasks: Vec::new(),
+            heard: Vec::new(),
+            written: Vec::new(),
+        })),
         _ => Err("not a plugin".into()),
     }
 }
@@ -33,6 +39,7 @@ struct TestHalf {
     /// The number of a task is the number of its process.
     tasks: Vec<TaskId>,
     heard: Vec<Vec<u8>>,
+    written: Vec<u64>,
 }
 
 impl Half for TestHalf {
@@ -71,6 +78,10 @@ impl Half for TestHalf {
                 vec![Call::AnswerKnock(AnswerKnock { knock: knock.knock, exit_code: 7, message })]
             }
             Event::KnockClosed(_) => Vec::new(),
+            Event::Written(written) => {
+                self.written[written.process as usize] += written.bytes;
+                Vec::new()
+            }
             Event::Shutdown(_) => vec![message(b"bye"), Call::Exit(Default::default())],
         })
     }
@@ -82,6 +93,7 @@ impl TestHalf {
         let process = self.tasks.len() as u64;
         self.tasks.push(task.id.clone());
         self.heard.push(Vec::new());
+        self.written.push(0);
         let line = String::from_utf8_lossy(task.data()).into_owned();
         if line == "panic" {
             return Err("the plugin panicked: oh no".into());
@@ -109,6 +121,7 @@ impl TestHalf {
     fn on_message(&mut self, now: Time, data: &[u8]) -> Result<Vec<Call>, String> {
         Ok(match data {
             b"timer" => vec![Call::SetTimer(SetTimer { id: 5, at_ns: now.as_nanos() + 1_000_000 })],
+            b"written" => vec![message(format!("written {:?}", self.written).as_bytes())],
             b"inject" => {
                 let injector = self.injector.clone();
                 std::thread::spawn(move || injector.inject(b"injected".to_vec()));
@@ -200,6 +213,8 @@ async fn an_executor_runs_tasks_with_pipes() {
     assert_eq!(env.states("u").await.1.state(), TaskState::TaskFailed);
     let started = env.heard().await;
     assert!(started.starts_with("started with config /"), "{started}");
+    env.say(1, "written").await;
+    assert_eq!(env.heard().await, "written [6, 6]");
     let output = std::fs::read_to_string(env.sandbox("t").join("t.out")).unwrap();
     assert_eq!(output, "got hello\n", "found by the task's name");
     env.shut_down().await;
