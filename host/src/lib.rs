@@ -23,4 +23,6 @@ mod time;
 /// starts clusters calls it first in `main`, before it makes threads.
 pub fn init() {
     launcher::run_if_launcher();
+    executor::run_if_executor();
+    executor::knock::run_if_knock();
 }

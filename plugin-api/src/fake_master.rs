@@ -217,10 +217,10 @@ impl FakeMaster {
             let left =
                 offered.get_mut(&task.agent_id).unwrap_or_else(|| panic!("task {} is on an offered agent", task.id));
             let mut needed = task.resources.clone();
-            if let Some(executor) = task.executor.as_ref().filter(|executor| !self.runs(&task.agent_id, &executor.id)) {
-                if executors.insert((task.agent_id.clone(), executor.id.clone())) {
-                    needed += &executor.resources;
-                }
+            if let Some(executor) = task.executor.as_ref().filter(|executor| !self.runs(&task.agent_id, &executor.id))
+                && executors.insert((task.agent_id.clone(), executor.id.clone()))
+            {
+                needed += &executor.resources;
             }
             *left = left.checked_sub(&needed).unwrap_or_else(|shortage| panic!("task {}: {shortage}", task.id));
             let before = self.tasks.insert(task.id.clone(), (task.clone(), TaskState::TaskStaging));
@@ -231,7 +231,7 @@ impl FakeMaster {
     fn runs(&self, agent: &AgentId, executor: &crate::v1::ExecutorId) -> bool {
         let same =
             |task: &&TaskInfo| task.agent_id == *agent && task.executor.as_ref().is_some_and(|e| e.id == *executor);
-        self.live_tasks().iter().any(|task| same(task))
+        self.live_tasks().iter().any(same)
     }
 
     fn free(&self, agent: &AgentId) -> Resources {

@@ -12,7 +12,7 @@ use crate::workspace::{self, Profile};
 const PARTS: &[(&[&str], &[&str])] = &[
     (&["cc"], &["gcc", "libc6-dev"]),
     (&["mpicc.openmpi", "mpirun.openmpi"], &["libopenmpi-dev", "openmpi-bin"]),
-    (&["mpicc.mpich"], &["libmpich-dev"]),
+    (&["mpicc.mpich"], &["mpich", "libmpich-dev"]),
 ];
 
 const MPIS: &[(&str, &str)] = &[("Open MPI", "mpicc.openmpi"), ("MPICH", "mpicc.mpich")];

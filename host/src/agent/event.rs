@@ -61,6 +61,8 @@ pub enum Event {
         id: LocalId,
         /// How.
         exit: ExitStatus,
+        /// Of an executor that ended badly: the last line of its standard error.
+        last_words: Option<String>,
     },
     /// An executor's process has connected, for the first time or again.
     ExecutorConnected {

@@ -10,16 +10,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mesos_plugin_api::Time;
 use mesos_plugin_api::v1::{
-    ExitStatus, FrameworkId, FrameworkInfo, Reason, Resources, Source, TaskId, TaskInfo, TaskState, TaskStatus,
+    ExitStatus, FrameworkId, FrameworkInfo, Reason, Resources, TaskId, TaskInfo, TaskState, TaskStatus,
 };
 
-use super::core::{After, Agent, Framework, SIGTERM};
+use super::core::{After, Agent, Framework};
 use super::event::{Checkpoint, Effect, Launch, LocalId, Out, TaskLaunch};
 use super::timers::Timer;
 use super::updates::Updates;
-use crate::protocol::{KillTask, RunTasks, StatusUpdate, UpdateAcknowledge, agent_call};
+use crate::protocol::RunTasks;
 
 /// Between TERM and KILL, where neither the task nor the kill says.
 pub const KILL_GRACE: Duration = Duration::from_secs(3);
@@ -88,7 +87,7 @@ impl Task {
         expected
     }
 
-    fn grace(&self, asked_ms: Option<u64>) -> Duration {
+    pub(super) fn grace(&self, asked_ms: Option<u64>) -> Duration {
         asked_ms.or(self.info.kill_grace_ms).map_or(KILL_GRACE, Duration::from_millis)
     }
 }
@@ -338,148 +337,12 @@ impl Agent {
         self.place_queued(out);
     }
 
-    fn forget_task(&mut self, id: LocalId, out: &mut Out) {
+    pub(super) fn forget_task(&mut self, id: LocalId, out: &mut Out) {
         let task = self.tasks.remove(&id).expect("the caller has it");
         self.timers.cancel(Timer::ResendUpdate(id));
         self.by_task.remove(&(task.framework_id.clone(), task.info.id.clone()));
         self.leave_framework(&task.framework_id, id);
         self.persist(Checkpoint::Forgotten { id }, After::Nothing, out);
-    }
-
-    // ── kill ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    /// A task that isn't here has ended, or was lost on the way: the master learns that from the registration.
-    pub(super) fn on_kill_task(&mut self, kill: KillTask, out: &mut Out) {
-        let reason = kill.reason.and_then(|reason| Reason::try_from(reason).ok()).unwrap_or(Reason::KilledByFramework);
-        if let Some(&id) = self.by_task.get(&(kill.framework_id, kill.task_id)) {
-            let message = kill.message.unwrap_or_else(|| "killed".to_string());
-            let grace = self.tasks[&id].grace(kill.grace_ms);
-            self.kill(id, Verdict::new(TaskState::TaskKilled, reason, message), grace, out);
-        }
-    }
-
-    pub(super) fn on_max_duration(&mut self, id: LocalId, out: &mut Out) {
-        let Some(task) = self.tasks.get(&id) else { return };
-        let ran = Duration::from_millis(task.info.max_duration_ms.unwrap_or(0));
-        let message = format!("it ran for its max_duration of {} s", ran.as_secs_f64());
-        let (verdict, grace) =
-            (Verdict::new(TaskState::TaskFailed, Reason::MaxDurationReached, message), task.grace(None));
-        self.kill(id, verdict, grace, out);
-    }
-
-    /// The first verdict counts; a later kill may only shorten the grace.
-    fn kill(&mut self, id: LocalId, verdict: Verdict, grace: Duration, out: &mut Out) {
-        let task = self.tasks.get_mut(&id).expect("the caller has it");
-        let verdict = task.verdict.get_or_insert((verdict, grace));
-        verdict.1 = verdict.1.min(grace);
-        let verdict = verdict.0.clone();
-        match task.phase {
-            Phase::Ended | Phase::Launching => {}
-            Phase::Running => self.terminate(id, grace, out),
-            Phase::WithExecutor { executor, given: true } => self.kill_by_executor(id, executor, grace, out),
-            Phase::Queued | Phase::Checkpointing | Phase::Preparing | Phase::WithExecutor { given: false, .. } => {
-                if task.phase == Phase::Preparing {
-                    out.push(Effect::Abandon { id });
-                }
-                self.end(id, self.verdict_status(id, verdict, out.now), out);
-            }
-        }
-    }
-
-    /// TERM now, KILL after the grace; each asked for once.
-    fn terminate(&mut self, id: LocalId, grace: Duration, out: &mut Out) {
-        let deadline = out.now + grace;
-        if self.timers.at(Timer::KillGrace(id)).is_none_or(|before| deadline < before) {
-            self.timers.set(Timer::KillGrace(id), deadline);
-        }
-        if self.tasks[&id].updates.state() != TaskState::TaskKilling {
-            out.push(Effect::Signal { id, signal: SIGTERM });
-            self.publish(id, self.status(id, TaskState::TaskKilling, out.now), out);
-        }
-    }
-
-    pub(super) fn on_shutdown_framework(&mut self, framework_id: &FrameworkId, out: &mut Out) {
-        let Some(framework) = self.frameworks.get_mut(framework_id) else { return };
-        framework.removed = true;
-        for id in framework.members.clone() {
-            if self.executors.contains_key(&id) {
-                self.stop_executor(id, out);
-            }
-            match self.tasks.get(&id) {
-                Some(task) if task.is_live() => {
-                    let (grace, message) = (task.grace(None), "the framework was shut down");
-                    let verdict = Verdict::new(TaskState::TaskKilled, Reason::FrameworkRemoved, message);
-                    self.kill(id, verdict, grace, out);
-                }
-                Some(_) => self.forget_task(id, out),
-                None => {}
-            }
-        }
-    }
-
-    // ── tell ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    pub(super) fn status(&self, id: LocalId, state: TaskState, now: Time) -> TaskStatus {
-        let task = &self.tasks[&id];
-        TaskStatus {
-            agent_id: self.id().cloned(),
-            executor_id: task.info.executor.as_ref().map(|executor| executor.id.clone()),
-            source: Some(Source::Agent.into()),
-            sandbox: Some(task.sandbox.display().to_string()),
-            ..TaskStatus::new(task.info.id.clone(), state).at(now)
-        }
-    }
-
-    pub(super) fn verdict_status(&self, id: LocalId, verdict: Verdict, now: Time) -> TaskStatus {
-        self.status(id, verdict.state, now).because(Source::Agent, verdict.reason, verdict.message)
-    }
-
-    /// Numbers a new state and tells it when it is durable; of a framework that was shut down nothing is told.
-    pub(super) fn publish(&mut self, id: LocalId, status: TaskStatus, out: &mut Out) {
-        let task = self.tasks.get_mut(&id).expect("the caller has it");
-        let status = task.updates.push(status).clone();
-        let seq = status.update_seq.expect("numbered just now");
-        if self.is_removed(&self.tasks[&id].framework_id) {
-            return;
-        }
-        let terminal = status.state().is_terminal();
-        self.persist(Checkpoint::Update { id, status }, After::Publish(id, seq), out);
-        let soon = out.now + LATEST_STATE_DELAY;
-        if terminal && self.timers.at(Timer::ResendUpdate(id)).is_some_and(|at| soon < at) {
-            self.timers.set(Timer::ResendUpdate(id), soon);
-        }
-    }
-
-    /// The oldest that was not acknowledged, with what the task has come to meanwhile.
-    pub(super) fn send_update(&mut self, id: LocalId, out: &mut Out) {
-        if !self.is_registered() {
-            return;
-        }
-        let Some(task) = self.tasks.get_mut(&id) else { return };
-        let Some(status) = task.updates.front().cloned() else { return };
-        let (framework_id, latest_state) = (task.framework_id.clone(), task.updates.state().into());
-        let retry = task.updates.next_retry();
-        out.push(Effect::Send(agent_call::Call::Update(StatusUpdate { framework_id, status, latest_state })));
-        self.timers.set(Timer::ResendUpdate(id), out.now + retry);
-    }
-
-    pub(super) fn on_update_acknowledge(&mut self, acknowledge: UpdateAcknowledge, out: &mut Out) {
-        let UpdateAcknowledge { framework_id, task_id, update_seq } = acknowledge;
-        let Some(&id) = self.by_task.get(&(framework_id, task_id)) else { return };
-        let task = self.tasks.get_mut(&id).expect("indexed");
-        if !task.updates.acknowledge(update_seq) {
-            return;
-        }
-        self.timers.cancel(Timer::ResendUpdate(id));
-        let (done, executor) = (task.updates.is_done(), task.executor());
-        if done {
-            return self.forget_task(id, out);
-        }
-        self.persist(Checkpoint::Acknowledged { id, update_seq }, After::Nothing, out);
-        self.send_update(id, out);
-        if let Some(executor) = executor {
-            self.take_from_executor(executor, out);
-        }
     }
 }
 

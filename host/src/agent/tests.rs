@@ -1,1 +1,6 @@
+//! The core by its effects: given what the master and the shell say, when something happens, then this is wanted.
 
+mod connection;
+mod env;
+mod executors;
+mod tasks;

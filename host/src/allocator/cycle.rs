@@ -49,6 +49,10 @@ impl Allocator {
     pub(super) fn share_out(&mut self, now: Time, changed: &Bits, effects: &mut Vec<Effect>) {
         let first_agent = self.first_agent;
         let (mut roles, mut members, mut walks) = self.line_up(changed);
+        let candidates = walks.iter().map(|walk| walk.candidates).max().unwrap_or(0) as usize;
+        // Mostly all get about as much; to grow each list step by step would cost more than all else.
+        let each = candidates / members.iter().map(BinaryHeap::len).sum::<usize>().max(1) * 5 / 4;
+        let mut offers: Vec<Vec<Part>> = vec![Vec::new(); walks.len()];
         while let Some(mut role) = roles.peek_mut() {
             let Some(mut due) = members[role.number as usize].peek_mut() else {
                 PeekMut::pop(role);
@@ -67,11 +71,19 @@ impl Allocator {
                     continue;
                 };
                 walk.given += 1;
-                self.offer(framework, agent, effects);
+                let offered = &mut offers[framework as usize];
+                if offered.capacity() == 0 {
+                    offered.reserve(each);
+                }
+                offered.push(self.offer(framework, agent));
             }
             due.share = self.frameworks[framework].allocated.dominant_share(&self.cluster);
             due.offers = self.frameworks[framework].offers;
             role.share = self.roles[role.number].share(&self.cluster);
+        }
+        for (framework, parts) in offers.into_iter().enumerate().filter(|(_, parts)| !parts.is_empty()) {
+            let framework = self.frameworks[framework as u32].id.clone();
+            effects.push(Effect::Offers { framework, parts, available_until: None });
         }
     }
 
@@ -132,15 +144,12 @@ impl Allocator {
     }
 
     /// All that is available on an agent, as one offer.
-    fn offer(&mut self, framework: u32, agent: u32, effects: &mut Vec<Effect>) {
-        let row = &mut self.agents[agent];
-        let resources = row.take_available(framework);
-        let part = Part { agent: row.id.clone(), resources, slots: None };
+    fn offer(&mut self, framework: u32, agent: u32) -> Part {
+        let part = self.agents[agent].take_available(framework);
         self.open.remove(agent);
         self.first_agent = agent + 1;
         self.give(framework, &part.resources);
-        let framework = self.frameworks[framework].id.clone();
-        effects.push(Effect::Offer { framework, parts: vec![part], gang: None, available_until: None });
+        part
     }
 
     /// A framework's and its role's share grow.

@@ -22,11 +22,11 @@ pub(super) struct Refusal {
 
 impl Allocator {
     /// A framework doesn't want this much of an agent until then. Replaces its earlier filter there.
-    pub(super) fn refuse(&mut self, framework: u32, agent: u32, resources: Resources, until: Time) {
+    pub(super) fn refuse(&mut self, framework: u32, agent: u32, resources: &Resources, until: Time) {
         self.remove_filter(framework, agent);
         let refusals = &mut self.agents[agent].refusals;
-        let index = refusals.iter().position(|refusal| refusal.resources == resources).unwrap_or_else(|| {
-            refusals.push(Refusal { resources, applies: false, by: Vec::new() });
+        let index = refusals.iter().position(|refusal| refusal.resources == *resources).unwrap_or_else(|| {
+            refusals.push(Refusal { resources: resources.clone(), applies: false, by: Vec::new() });
             refusals.len() - 1
         });
         let refusal = &mut refusals[index];

@@ -54,16 +54,17 @@ impl Framework {
 
 #[derive(Debug)]
 pub(super) struct Role {
+    pub(super) name: String,
     pub(super) weight: f64,
     pub(super) allocated: Scalars,
-    /// Frameworks that live on it.
+    /// Frameworks that live on it. Without any, and with the weight that all have, it is forgotten.
     pub(super) members: u32,
 }
 
 impl Role {
     /// A role that nothing is known of.
-    pub(super) fn new() -> Self {
-        Self { weight: 1.0, allocated: Scalars::default(), members: 0 }
+    pub(super) fn new(name: String) -> Self {
+        Self { name, weight: 1.0, allocated: Scalars::default(), members: 0 }
     }
 
     pub(super) fn share(&self, cluster: &Scalars) -> f64 {

@@ -300,7 +300,7 @@ impl Allocator {
         // The gangs behind it have one less before them.
         self.gangs.replan();
         let framework = self.frameworks[gang.framework].id.clone();
-        Effect::Offer { framework, parts, gang: Some(gang.request.id.clone()), available_until: None }
+        Effect::GangOffer { framework, id: gang.request.id.clone(), parts }
     }
 
     fn hold_for(&mut self, now: Time, gang: &mut Gang) {
@@ -377,7 +377,7 @@ impl Allocator {
         self.give(framework, &resources);
         let part = Part { agent: self.agents[hold.agent].id.clone(), resources, slots: None };
         let framework = self.frameworks[framework].id.clone();
-        effects.push(Effect::Offer { framework, parts: vec![part], gang: None, available_until: Some(until) });
+        effects.push(Effect::Offers { framework, parts: vec![part], available_until: Some(until) });
         true
     }
 

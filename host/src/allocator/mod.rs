@@ -113,7 +113,8 @@ impl Allocator {
                 self.launched(&framework, &agent, &resources, offered_until, ends_at);
             }
             Event::Recover { framework, agent, resources, back_by, refuse } => {
-                self.recover(now, &framework, &agent, resources, back_by, refuse);
+                let part = Part { agent, resources, slots: None };
+                self.recover(now, &framework, part, back_by, refuse);
             }
             Event::Revive { framework } => self.revive(&framework),
             Event::Suppress { framework } => {
@@ -313,28 +314,30 @@ impl Allocator {
         &mut self,
         now: Time,
         framework: &FrameworkId,
-        agent: &AgentId,
-        resources: Resources,
+        part: Part,
         back_by: Option<Time>,
         refuse: Option<Duration>,
     ) {
-        let (Some(number), Some(agent)) = (self.frameworks.number(framework), self.agents.number(agent)) else {
-            return;
-        };
+        let numbers = (self.frameworks.number(framework), self.agents.number(&part.agent));
+        let (Some(number), Some(agent)) = numbers else { return };
         let row = &mut self.agents[agent];
         if let Some(by) = back_by {
-            row.unexpect(by, number, &Scalars::of(&resources));
+            row.unexpect(by, number, &Scalars::of(&part.resources));
         }
-        row.recover(number, &resources);
-        self.shrink_share(number, &resources);
+        row.recover(number, &part.resources);
+        self.shrink_share(number, &part.resources);
         self.touch(agent);
-        match refuse.filter(|_| !resources.is_empty()) {
+        match refuse.filter(|_| !part.resources.is_empty()) {
             None if !self.passed.is_empty() => self.clear_passes(agent),
             None => {}
             Some(Duration::ZERO) => self.pass(number, agent),
-            Some(refuse) => self.refuse(number, agent, resources, now + refuse),
+            Some(refuse) => self.refuse(number, agent, &part.resources, now + refuse),
         }
         self.forget_stranger(number);
+        let row = &mut self.agents[agent];
+        if row.free == part.resources {
+            row.spare = Some(part);
+        }
     }
 
     fn revive(&mut self, framework: &FrameworkId) {
@@ -390,15 +393,20 @@ impl Allocator {
     }
 
     fn role(&mut self, name: String) -> u32 {
-        self.roles.number(&name).unwrap_or_else(|| self.roles.add(name, Role::new()))
+        self.roles.number(&name).unwrap_or_else(|| self.roles.add(name.clone(), Role::new(name)))
     }
 
     /// A framework's role, if it has one, no longer counts it.
     fn leave_role(&mut self, number: u32) {
         let row = &mut self.frameworks[number];
         if let Some(role) = row.role.take() {
-            self.roles[role].members -= 1;
-            self.roles[role].allocated.minus(&row.allocated);
+            let left = &mut self.roles[role];
+            left.members -= 1;
+            left.allocated.minus(&row.allocated);
+            if left.members == 0 && left.weight == 1.0 {
+                let name = left.name.clone();
+                self.roles.remove(&name);
+            }
         }
     }
 

@@ -137,17 +137,24 @@ pub struct Used {
 /// What the master carries out.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
-    /// One offer. Its resources belong to the framework until they are recovered.
-    Offer {
+    /// Offers to a framework, one for each part. What is offered belongs to the framework until it is recovered.
+    Offers {
         /// To whom.
         framework: FrameworkId,
-        /// One part; a gang's offer has one for each of its agents.
+        /// An offer each.
         parts: Vec<Part>,
-        /// The gang request that it answers.
-        gang: Option<String>,
         /// Held for a gang from then on: the master rescinds the offer if it is still open, and lets only tasks on it that
         /// have ended by then.
         available_until: Option<Time>,
+    },
+    /// One offer of several agents: a gang, to be accepted or given back as a whole.
+    GangOffer {
+        /// To whom.
+        framework: FrameworkId,
+        /// The request that it answers.
+        id: String,
+        /// What it gets of each agent, and how many of its slots that is.
+        parts: Vec<Part>,
     },
     /// How far a gang request has come; the last words about it if `refused` is there.
     GangStatus {

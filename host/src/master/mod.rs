@@ -23,7 +23,7 @@ pub mod shell;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use mesos_plugin_api::Time;
@@ -199,8 +199,8 @@ pub struct Master {
     agents: BTreeMap<AgentId, Agent>,
     frameworks: BTreeMap<FrameworkId, Framework>,
     offers: BTreeMap<OfferId, OpenOffer>,
-    /// All offers that were made, the next to expire first; answered ones are skipped when their turn comes.
-    offers_by_age: VecDeque<(Time, OfferId)>,
+    /// The open offers again, the next to expire first.
+    expiries: BTreeSet<(Time, OfferId)>,
     requests: BTreeMap<u64, PendingRequest>,
     persisting: BTreeMap<u64, PendingState>,
     ended_tasks: VecDeque<EndedTask>,
@@ -240,7 +240,7 @@ impl Master {
             agents: BTreeMap::new(),
             frameworks: BTreeMap::new(),
             offers: BTreeMap::new(),
-            offers_by_age: VecDeque::new(),
+            expiries: BTreeSet::new(),
             requests: BTreeMap::new(),
             persisting: BTreeMap::new(),
             ended_tasks: VecDeque::new(),
@@ -282,7 +282,7 @@ impl Master {
 
     /// When [`Event::DeadlinePassed`] is due at the latest.
     pub fn deadline(&self) -> Option<Time> {
-        let offers = self.offers_by_age.front().map(|(expires, _)| *expires);
+        let offers = self.expiries.first().map(|(expires, _)| *expires);
         let frameworks = self.frameworks.values().filter_map(|framework| framework.deadline);
         frameworks.chain(offers).chain(self.next_ping).chain(self.allocator.deadline()).min()
     }
@@ -330,7 +330,9 @@ impl Master {
                 assert_eq!(self.links.get(&link), Some(&Peer::Scheduler(id.clone())), "link of framework {id}");
             }
         }
+        assert_eq!(self.expiries.len(), self.offers.len(), "each open offer expires");
         for (id, offer) in &self.offers {
+            assert!(self.expiries.contains(&(offer.expires, id.clone())), "offer {id} expires");
             assert!(self.frameworks.contains_key(&offer.framework_id), "offer {id} belongs to a framework");
             for part in &offer.parts {
                 assert!(self.agents.contains_key(&part.agent_id), "offer {id} is on a known agent");

@@ -45,8 +45,14 @@ impl Master {
         let mut offers: BTreeMap<FrameworkId, Vec<Offer>> = BTreeMap::new();
         for effect in std::mem::take(&mut self.allocator_effects) {
             match effect {
-                allocator::Effect::Offer { framework, parts, gang, available_until } => {
-                    let offer = self.open_offer(now, &framework, parts, gang, available_until);
+                allocator::Effect::Offers { framework, parts, available_until } => {
+                    for part in parts {
+                        let offer = self.open_offer(now, &framework, vec![part], None, available_until);
+                        offers.entry(framework.clone()).or_default().push(offer);
+                    }
+                }
+                allocator::Effect::GangOffer { framework, id, parts } => {
+                    let offer = self.open_offer(now, &framework, parts, Some(id), None);
                     offers.entry(framework).or_default().push(offer);
                 }
                 allocator::Effect::GangStatus {
@@ -85,14 +91,15 @@ impl Master {
         if let Some(gang) = &gang_id {
             self.frameworks.get_mut(framework).map(|state| state.gangs.remove(gang));
         }
+        let timeout = now + self.config.offer_timeout;
         let open = OpenOffer {
             framework_id: framework.clone(),
             parts: parts.clone(),
             gang_id: gang_id.clone(),
             available_until,
-            expires: now + self.config.offer_timeout,
+            expires: available_until.map_or(timeout, |until| until.min(timeout)),
         };
-        self.offers_by_age.push_back((open.expires, id.clone()));
+        self.expiries.insert((open.expires, id.clone()));
         self.offers.insert(id.clone(), open);
         Offer {
             id,
@@ -116,12 +123,8 @@ impl Master {
     }
 
     pub(super) fn expire_offers(&mut self, now: Time, effects: &mut Vec<Effect>) {
-        let settled = |expires: &Time, open: bool| *expires <= now || !open;
-        while let Some((_, id)) = self.offers_by_age.pop_front_if(|(at, id)| settled(at, self.offers.contains_key(id)))
-        {
-            if self.offers.contains_key(&id) {
-                self.rescind(now, &id, Some(HOARDER_FILTER), effects);
-            }
+        while let Some((_, id)) = self.expiries.first().filter(|(expires, _)| *expires <= now).cloned() {
+            self.rescind(now, &id, Some(HOARDER_FILTER), effects);
         }
         self.carry_out_allocation(now, effects);
     }
@@ -145,7 +148,7 @@ impl Master {
     }
 
     fn rescind(&mut self, now: Time, id: &OfferId, refuse: Option<Duration>, effects: &mut Vec<Effect>) {
-        let offer = self.offers.remove(id).expect("only open offers are rescinded");
+        let offer = self.close_offer(id).expect("only open offers are rescinded");
         let event = event::Event::Rescind(scheduler::Rescind { offer_id: id.clone() });
         self.tell(&offer.framework_id, event, effects);
         self.give_back(now, offer, refuse);
@@ -175,7 +178,7 @@ impl Master {
     }
 
     pub(super) fn decline(&mut self, now: Time, framework: &FrameworkId, decline: &scheduler::Decline) {
-        let filter = decline.filters.clone().unwrap_or_default().duration();
+        let filter = decline.filters.unwrap_or_default().duration();
         for id in &decline.offer_ids {
             if let Some(offer) = self.take_offer(framework, id) {
                 self.give_back(now, offer, Some(filter));
@@ -186,7 +189,13 @@ impl Master {
     /// The offer, if it is open and this framework's. One that isn't was rescinded while the answer was on its way.
     fn take_offer(&mut self, framework: &FrameworkId, id: &OfferId) -> Option<OpenOffer> {
         self.offers.get(id).filter(|offer| offer.framework_id == *framework)?;
-        self.offers.remove(id)
+        self.close_offer(id)
+    }
+
+    fn close_offer(&mut self, id: &OfferId) -> Option<OpenOffer> {
+        let offer = self.offers.remove(id)?;
+        self.expiries.remove(&(offer.expires, id.clone()));
+        Some(offer)
     }
 
     pub(super) fn accept(

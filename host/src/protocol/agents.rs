@@ -1,6 +1,6 @@
 //! The way to an agent for whoever follows output or runs a command beside a task.
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
@@ -31,7 +31,10 @@ impl AgentClient {
             false => format!("{address}:{port}"),
         };
         let endpoint = endpoint(&address).map_err(|_| ClientError::BadAddress { address: address.clone() })?;
-        let lost = |cause: tonic::transport::Error| ClientError::AgentLost { address: address.clone(), cause: cause.to_string() };
+        let lost = |cause: tonic::transport::Error| ClientError::AgentLost {
+            address: address.clone(),
+            cause: cause.to_string(),
+        };
         let grpc = Grpc::new(endpoint.connect().await.map_err(lost)?)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
@@ -44,7 +47,7 @@ impl AgentClient {
     /// The agent is gone or refuses.
     pub async fn read(&self, files: ReadFiles) -> Result<Answers<FileChunk>, ClientError> {
         let answer = self.grpc.clone().read(files).await.map_err(|status| self.error(&status))?;
-        Ok(self.answers(answer.into_inner()))
+        Ok(self.answers(answer.into_inner(), None))
     }
 
     /// Runs a command beside a task; what is sent goes to it, and its exit comes last.
@@ -55,19 +58,35 @@ impl AgentClient {
         &self,
         start: ExecStart,
     ) -> Result<(mpsc::Sender<exec_input::Input>, Answers<ExecOutput>), ClientError> {
-        let (sender, inputs) = mpsc::channel(LINK_BATCHES_MAX);
-        let start = sender.try_send(exec_input::Input::Start(start));
+        let (sender, mut inputs) = mpsc::channel(LINK_BATCHES_MAX);
+        let (to_agent, stream) = mpsc::channel(1);
+        let start = to_agent.try_send(ExecInput { input: Some(exec_input::Input::Start(start)) });
         start.expect("a new channel has room");
-        let inputs = ReceiverStream::new(inputs);
-        let inputs = tokio_stream::StreamExt::map(inputs, |input| ExecInput { input: Some(input) });
-        let answer = self.grpc.clone().exec(inputs).await.map_err(|status| self.error(&status))?;
-        Ok((sender, self.answers(answer.into_inner())))
+        let answer = self.grpc.clone().exec(ReceiverStream::new(stream)).await.map_err(|status| self.error(&status))?;
+        let (over, is_over) = oneshot::channel();
+        // An open input would keep the call alive when nobody takes its answers any more.
+        tokio::spawn(async move {
+            let forward = async {
+                while let Some(input) = inputs.recv().await {
+                    if to_agent.send(ExecInput { input: Some(input) }).await.is_err() {
+                        return;
+                    }
+                }
+            };
+            tokio::select! {
+                () = forward => {}
+                _ = is_over => {}
+            }
+        });
+        Ok((sender, self.answers(answer.into_inner(), Some(over))))
     }
 
-    fn answers<T: Send + 'static>(&self, mut stream: Streaming<T>) -> Answers<T> {
+    /// `over` is dropped with the stream.
+    fn answers<T: Send + 'static>(&self, mut stream: Streaming<T>, over: Option<oneshot::Sender<()>>) -> Answers<T> {
         let (sender, answers) = mpsc::channel(LINK_BATCHES_MAX);
         let client = self.clone();
         tokio::spawn(async move {
+            let _over = over;
             loop {
                 let answer = tokio::select! {
                     answer = stream.message() => answer,

@@ -57,9 +57,14 @@ impl Cluster {
             cmd = cmd.args(["--master", address]);
         }
         if let Some(network) = &self.network {
-            cmd = cmd.on(&network.hub);
+            cmd = cmd.on(&network.hub).env("MESOS_TOKEN_FILE", self.token_file());
         }
         cmd.args(args)
+    }
+
+    /// Where the master puts the token that it makes beyond loopback.
+    fn token_file(&self) -> std::path::PathBuf {
+        self.home.folder().join("master/token")
     }
 
     /// The master's address.
@@ -136,7 +141,10 @@ impl Cluster {
         let cmd = self.home.cmd(["agent", "--master", self.address(), "--resources", resources]).args(place);
         // What outlives an agent by design would make every test wait for its end; tests of that start their own.
         let cmd = cmd.args(["--on-agent-loss", "kill", "--work-dir"]).arg(folder).limit(DAEMON_LIMIT);
-        let cmd = if let Some(machine) = machine { cmd.on(machine) } else { cmd };
+        let cmd = match machine {
+            Some(machine) => cmd.on(machine).env("MESOS_TOKEN_FILE", self.token_file()),
+            None => cmd,
+        };
         cmd.start()
     }
 }

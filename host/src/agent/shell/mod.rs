@@ -1,6 +1,7 @@
 //! The I/O around the agent's core: one task owns the core, gives it what happens, and carries out what it wants.
 
 mod as_user;
+mod bounds;
 mod config;
 pub mod detect;
 mod executors;
@@ -27,8 +28,8 @@ use tokio::task::{AbortHandle, JoinHandle};
 pub use config::{AgentConfig, AgentError, Bounds, Master};
 
 use self::executors::Executors;
-use self::files::{Execs, Files};
 use self::fetcher::{Fetcher, MasterSlot};
+use self::files::{Execs, Files};
 use self::link::MasterLink;
 use self::processes::Process;
 use self::sandboxes::{Attic, Sandboxes};
@@ -124,6 +125,7 @@ pub async fn start(config: AgentConfig, master: Master) -> Result<AgentHandle, A
         events,
         incarnation,
         execs,
+        outputs: bounds::watch(config.bounds.output_bytes_max),
         program: config.program.clone().unwrap_or_else(own_program),
         exit: None,
         servers: vec![socket, server],
@@ -198,6 +200,7 @@ struct Shell {
     /// Tells this process's containers from an earlier one's.
     incarnation: String,
     execs: Execs,
+    outputs: mpsc::UnboundedSender<bounds::Change>,
     program: PathBuf,
     exit: Option<String>,
     servers: Vec<AbortHandle>,

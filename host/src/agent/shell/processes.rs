@@ -1,6 +1,8 @@
 //! What the shell knows of each process: how it is prepared, launched, signalled, and over.
 
-use std::path::PathBuf;
+use std::fs::OpenOptions;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mesos_plugin_api::v1::exit_status::How;
@@ -8,12 +10,16 @@ use mesos_plugin_api::v1::{ExitStatus, FrameworkId, Reason, TaskId};
 use tokio::task::AbortHandle;
 
 use super::Shell;
+use super::bounds::Change;
 use super::fetcher::Fetcher;
-use super::launches::{ExecutorPlace, Launching, task_environment};
+use super::launches::{ExecutorPlace, Launching, OUTPUTS, task_environment};
 use super::sandboxes::{self, Place};
 use super::users::Account;
 use crate::agent::event::{Event, Launch, LocalId, Refusal};
 use crate::launcher::{self, LaunchFailed, Listed, Request, Scope};
+
+/// Bytes of an executor's standard error that are looked at for its last line.
+const LAST_LINE_MAX: u64 = 1000;
 
 /// A task or an executor.
 pub(super) struct Process {
@@ -120,7 +126,10 @@ impl Shell {
             plugin: plugin_path(&self.work_dir.plugins(), &plugin.sha256),
         });
         let launching = Launching { launch, container, account, program: &self.program, executor };
+        let sandbox = launch.sandbox().clone();
         self.requests.push(Request::Launch(Box::new(launching.spec())));
+        // The one who looks ends after the shell.
+        let _ = self.outputs.send(Change::Started(id, sandbox));
     }
 
     pub(super) fn signal(&mut self, id: LocalId, signal: i32) {
@@ -132,6 +141,7 @@ impl Shell {
     pub(super) fn ended(&mut self, id: LocalId) {
         let Some(process) = self.processes.remove(&id) else { return };
         process.abandon();
+        let _ = self.outputs.send(Change::Ended(id));
         match &process.kind {
             Kind::Own { launch: Launch::Task(task), .. } => {
                 let framework_id = task.framework.id.clone().unwrap_or_default();
@@ -196,12 +206,28 @@ impl Shell {
             tracing::warn!("{} processes of container {} can't be killed", exited.leftover, exited.container);
         }
         self.execs.over(&exited.container, Ok(exit));
-        self.tell(&exited.container, |id| Event::Exited { id, exit });
+        let process = self.id_of(&exited.container).and_then(|id| self.processes.get(&id));
+        let executor = process.filter(|process| matches!(process.kind, Kind::Own { launch: Launch::Executor(_), .. }));
+        let last_words = executor.filter(|_| !exit.success()).and_then(|process| last_line(&process.sandbox));
+        self.tell(&exited.container, |id| Event::Exited { id, exit, last_words });
     }
 }
 
 pub(super) fn plugin_path(folder: &std::path::Path, sha256: &str) -> PathBuf {
     folder.join(format!("{sha256}.so"))
+}
+
+/// The last line that an executor wrote to its standard error: a panic's, or why it gave up.
+fn last_line(sandbox: &Path) -> Option<String> {
+    let path = sandbox.join(OUTPUTS[1]);
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
+    let length = file.metadata().ok().filter(|metadata| metadata.is_file())?.len();
+    let tail_length = length.min(LAST_LINE_MAX);
+    let mut tail = vec![0; tail_length as usize];
+    file.read_exact_at(&mut tail, length - tail_length).ok()?;
+    let text = String::from_utf8_lossy(&tail);
+    text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_string)
 }
 
 /// What is to be fetched before a launch.

@@ -3,6 +3,8 @@
 //! This test program is the launcher too: [`HELPER`] runs before the test harness and takes over where it was started as one.
 
 mod env;
+mod executors;
+mod files;
 mod tasks;
 
 /// Runs before `main`.
@@ -11,6 +13,7 @@ mod tasks;
 #[unsafe(link_section = ".init_array")]
 static HELPER: extern "C" fn() = {
     extern "C" fn helper() {
+        crate::executor::run_if_executor_of(executors::half);
         crate::init();
     }
     helper

@@ -106,14 +106,17 @@ impl TestEnv {
         let mut lines = Vec::new();
         for effect in effects {
             match effect {
-                Effect::Offer { framework, parts, gang, available_until } => {
+                Effect::Offers { framework, parts, available_until } => {
+                    for part in parts {
+                        lines.push(format!("{framework}: {}", part_text(&part)));
+                        self.open_offer(framework.clone(), vec![part], None, available_until);
+                    }
+                }
+                Effect::GangOffer { framework, id, parts } => {
                     let texts: Vec<String> = parts.iter().map(part_text).collect();
                     lines.push(format!("{framework}: {}", texts.join(" + ")));
-                    if let Some(id) = &gang {
-                        self.gangs.remove(&(framework.clone(), id.clone()));
-                    }
-                    self.offers.insert(self.offers_so_far, Offered { framework, parts, gang, until: available_until });
-                    self.offers_so_far += 1;
+                    self.gangs.remove(&(framework.clone(), id.clone()));
+                    self.open_offer(framework, parts, Some(id), None);
                 }
                 Effect::GangStatus { framework, id, held, asked: _, waiting_for, planned_start, refused } => {
                     self.gangs.insert((framework, id), Status { held, waiting_for, planned_start, refused });
@@ -122,6 +125,11 @@ impl TestEnv {
         }
         self.allocator.sanity_check();
         lines
+    }
+
+    fn open_offer(&mut self, framework: FrameworkId, parts: Vec<Part>, gang: Option<String>, until: Option<Time>) {
+        self.offers.insert(self.offers_so_far, Offered { framework, parts, gang, until });
+        self.offers_so_far += 1;
     }
 
     /// Number of the open offer of a framework on an agent.

@@ -159,7 +159,7 @@ fn an_agent_that_registers_with_tasks_offers_the_rest_and_counts_them() {
     let running = vec![used("f1", "cpus:3")];
     env.tell(Event::AddAgent { id: "a2".into(), hostname: "h2".into(), total: resources("cpus:4"), used: running });
     let mut env = env.frameworks(&["f1", "f2"]);
-    assert_eq!(env.cycle(), ["f2: a1 cpus:4", "f1: a2 cpus:1"]);
+    assert_eq!(env.cycle(), ["f1: a2 cpus:1", "f2: a1 cpus:4"]);
 }
 
 #[test]

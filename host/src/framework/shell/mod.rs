@@ -194,11 +194,11 @@ async fn carry_out(
         // Without a command in front nobody wants to see it.
         let _ = front.send(word).await;
     }
-    if let Some(open) = link.as_ref().filter(|_| !calls.is_empty()) {
-        if open.out.send(calls).await.is_err() {
-            *link = None;
-            runner.handle(clock.now(), Event::Disconnected("the connection to the master broke".into()), effects);
-        }
+    if let Some(open) = link.as_ref().filter(|_| !calls.is_empty())
+        && open.out.send(calls).await.is_err()
+    {
+        *link = None;
+        runner.handle(clock.now(), Event::Disconnected("the connection to the master broke".into()), effects);
     }
     ended
 }

@@ -72,7 +72,9 @@ impl Execs {
         input: Streaming<ExecInput>,
     ) -> Result<ReceiverStream<Result<ExecOutput, Status>>, Status> {
         let Some(place) = sandbox.place.clone() else {
-            return Err(Status::failed_precondition("the task has ended, or runs within an executor; nothing can run beside it"));
+            return Err(Status::failed_precondition(
+                "the task has ended, or runs within an executor; nothing can run beside it",
+            ));
         };
         let number = self.last.fetch_add(1, Ordering::Relaxed);
         let container = format!("{CONTAINER_PREFIX}{}-{number}", self.incarnation);
@@ -91,7 +93,8 @@ impl Execs {
                 () = outputs.closed() => {}
             }
             execs.waiting().remove(&container);
-            let kill = Request::Signal { container: container.clone(), signal: libc::SIGKILL, scope: Scope::WholeContainer };
+            let kill =
+                Request::Signal { container: container.clone(), signal: libc::SIGKILL, scope: Scope::WholeContainer };
             // One that has ended was released and is unknown to the launcher.
             let _ = execs.launcher.send(vec![kill]).await;
         });
@@ -120,7 +123,10 @@ impl Execs {
                     Some(exec_input::Input::StdinEnd(_)) => drop(stdin.take()),
                     Some(exec_input::Input::Signal(signal)) => {
                         let container = container.to_string();
-                        let _ = self.launcher.send(vec![Request::Signal { container, signal, scope: Scope::WholeContainer }]).await;
+                        let _ = self
+                            .launcher
+                            .send(vec![Request::Signal { container, signal, scope: Scope::WholeContainer }])
+                            .await;
                     }
                     Some(exec_input::Input::Start(_)) | None => {}
                 }
@@ -143,13 +149,22 @@ impl Execs {
     }
 }
 
-fn spec(container: &str, sandbox: &std::path::Path, place: &Place, start: &ExecStart) -> io::Result<(LaunchSpec, Ends)> {
+fn spec(
+    container: &str,
+    sandbox: &std::path::Path,
+    place: &Place,
+    start: &ExecStart,
+) -> io::Result<(LaunchSpec, Ends)> {
     let mut spec = LaunchSpec::new(container, argv(&start.command));
     let mut env: BTreeMap<_, _> = place.env.iter().cloned().collect();
     use std::os::unix::ffi::OsStringExt;
-    env.extend(start.command.environment.iter().map(|variable| {
-        (variable.name.clone().into(), std::ffi::OsString::from_vec(variable.value.clone()))
-    }));
+    env.extend(
+        start
+            .command
+            .environment
+            .iter()
+            .map(|variable| (variable.name.clone().into(), std::ffi::OsString::from_vec(variable.value.clone()))),
+    );
     spec.env = env.into_iter().collect();
     spec.cwd = working_directory(&start.command, sandbox);
     spec.sandbox = Some(PathBuf::from(sandbox));

@@ -71,7 +71,9 @@ impl Service {
         let SandboxAccess { framework_id, task_id, token, token_expires_ns } = access;
         let (expires, now) = (mesos_plugin_api::Time(*token_expires_ns), self.files.clock.now());
         if !token::verify(&self.files.secret, framework_id, task_id, expires, now, token) {
-            return Err(Status::unauthenticated("the token for this sandbox is wrong or too old; ask the master again"));
+            return Err(Status::unauthenticated(
+                "the token for this sandbox is wrong or too old; ask the master again",
+            ));
         }
         let missing = || Status::not_found(format!("the sandbox of task {task_id} is not on this agent any more"));
         self.files.sandboxes.find(framework_id, task_id).ok_or_else(missing)

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tonic::Status;
 
 use super::watcher::{Follower, Watcher};
-use super::{Sandbox, super::sandboxes::is_inside};
+use super::{super::sandboxes::is_inside, Sandbox};
 use crate::launcher::output;
 use crate::protocol::client::CHUNK_BYTES;
 use crate::protocol::{FileChunk, ReadFile};

@@ -163,8 +163,17 @@ impl TestEnv {
         if let Some(agent) = self.agent.take() {
             agent.stop().await;
         }
-        assert_eq!(processes_of(self.dir.path()), Vec::<String>::new(), "nothing stays running");
+        nothing_runs(self.dir.path()).await;
     }
+}
+
+/// What has let go of everything may still be on its last instructions.
+pub(super) async fn nothing_runs(folder: &Path) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(1);
+    while !processes_of(folder).is_empty() && tokio::time::Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(processes_of(folder), Vec::<String>::new(), "nothing stays running");
 }
 
 /// Processes with the folder in their environment, arguments or working directory.

@@ -124,7 +124,7 @@ async fn nothing_is_left_of_an_agent_that_is_stopped() {
     let folder = env.dir.path().to_owned();
     env.agent.take().unwrap().stop().await;
     assert!(!work.exists());
-    assert_eq!(super::env::processes_of(&folder), Vec::<String>::new());
+    super::env::nothing_runs(&folder).await;
 }
 
 #[tokio::test]

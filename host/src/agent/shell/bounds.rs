@@ -1,0 +1,78 @@
+//! Keeps the output files of running tasks within their bound, and looks only at those that grow.
+
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::launches::OUTPUTS;
+use crate::agent::event::LocalId;
+use crate::launcher::output::{OutputError, bound};
+
+/// How often files are looked at while tasks run: a task that writes 1 GB/s exceeds the bound by 1 GB.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// What the agent tells the one who looks.
+pub(super) enum Change {
+    Started(LocalId, PathBuf),
+    Ended(LocalId),
+}
+
+/// Looks until the agent ends; never while nothing runs.
+pub(super) fn watch(bytes_max: u64) -> mpsc::UnboundedSender<Change> {
+    // One change a launch and one an end: bounded by what runs.
+    let (sender, changes) = mpsc::unbounded_channel();
+    tokio::spawn(run(bytes_max, changes));
+    sender
+}
+
+async fn run(bytes_max: u64, mut changes: mpsc::UnboundedReceiver<Change>) {
+    let mut running = BTreeMap::new();
+    let mut next = Instant::now() + INTERVAL;
+    loop {
+        tokio::select! {
+            change = changes.recv() => match change {
+                None => return,
+                Some(Change::Started(id, sandbox)) => {
+                    if running.is_empty() {
+                        next = Instant::now() + INTERVAL;
+                    }
+                    running.insert(id, sandbox);
+                }
+                Some(Change::Ended(id)) => drop(running.remove(&id)),
+            },
+            () = tokio::time::sleep_until(next), if !running.is_empty() => {
+                running = look(running, bytes_max).await;
+                next = Instant::now() + INTERVAL;
+            }
+        }
+    }
+}
+
+async fn look(running: BTreeMap<LocalId, PathBuf>, bytes_max: u64) -> BTreeMap<LocalId, PathBuf> {
+    let looked = tokio::task::spawn_blocking(move || {
+        for sandbox in running.values() {
+            OUTPUTS.iter().for_each(|name| keep_small(&sandbox.join(name), bytes_max));
+        }
+        running
+    });
+    looked.await.unwrap_or_default()
+}
+
+fn keep_small(path: &Path, bytes_max: u64) {
+    // What it has on the disk, so that a file that was freed already is passed over. Links are the task's own affair.
+    let Ok(metadata) = path.symlink_metadata() else { return };
+    if !metadata.is_file() || metadata.blocks() * 512 <= bytes_max {
+        return;
+    }
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let Ok(file) = OpenOptions::new().write(true).custom_flags(flags).open(path) else { return };
+    match bound(&file, bytes_max) {
+        Ok(_) | Err(OutputError::Unsupported) => {}
+        Err(error) => tracing::debug!("{}: {error}", path.display()),
+    }
+}
