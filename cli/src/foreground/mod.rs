@@ -11,6 +11,8 @@
 mod followers;
 mod input;
 mod screen;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
