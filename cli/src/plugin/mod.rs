@@ -102,7 +102,8 @@ fn arg(declared: &Argument) -> Arg {
     if declared.flag {
         return arg.action(if declared.repeated { ArgAction::Count } else { ArgAction::SetTrue });
     }
-    arg = arg.value_name(value);
+    // `-n -3` is for the plugin to refuse, in its own words.
+    arg = arg.value_name(value).allow_negative_numbers(true);
     if let Some(default) = &declared.default {
         arg = arg.default_value(default.clone());
     }

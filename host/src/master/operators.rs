@@ -101,7 +101,7 @@ impl Master {
         rows.map(Reply::Framework).collect()
     }
 
-    fn used_by(&self, framework: &Framework) -> Resources {
+    pub(super) fn used_by(&self, framework: &Framework) -> Resources {
         let tasks = framework.tasks.values().filter(|task| !task.resources_returned).map(|task| &task.info.resources);
         let executors = self.agents.values().flat_map(|agent| &agent.executors);
         let executors = executors.filter(|((id, _), _)| *id == framework.id).map(|(_, executor)| &executor.resources);

@@ -1,6 +1,7 @@
 //! Why something is as it is, in lines for people: what the master, the allocator and the task's own statuses know, joined.
 
 use mesos_plugin_api::Time;
+use mesos_plugin_api::v1::Resources;
 
 use super::Master;
 use super::frameworks::Framework;
@@ -45,6 +46,9 @@ impl Master {
         if offers > 0 {
             lines.push(format!("holds {offers} offers that it has not answered yet"));
         }
+        let total: Resources = self.agents.values().map(|agent| agent.total()).sum();
+        let used = self.agents.keys().map(|id| self.used_on(id)).fold(Resources::default(), |sum, used| sum + &used);
+        lines.push(format!("it uses {}; of the cluster's {total}, {used} is in use", self.used_by(framework)));
         lines.extend(self.allocator.why(&framework.id).iter().map(ToString::to_string));
         lines.join("\n")
     }
