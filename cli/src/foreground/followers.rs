@@ -157,7 +157,7 @@ impl Follower {
 }
 
 /// Where a file's bytes go.
-struct Sink {
+pub struct Sink {
     file: FollowFile,
     screen: Screen,
     to_file: Option<File>,
@@ -168,7 +168,11 @@ struct Sink {
 }
 
 impl Sink {
-    fn open(file: FollowFile, screen: &Screen) -> Result<Self> {
+    /// Opens the file that it writes into, if it is one.
+    ///
+    /// # Errors
+    /// It can't be opened.
+    pub fn open(file: FollowFile, screen: &Screen) -> Result<Self> {
         let to_file = match &file.to_file {
             Some(path) => {
                 let path = Path::new(std::ffi::OsStr::from_bytes(path));
@@ -181,7 +185,7 @@ impl Sink {
     }
 
     /// Bytes from that offset on. A gap means that the agent has dropped the oldest output to bound the file's size.
-    async fn take(&mut self, offset: u64, data: &[u8]) -> Result<()> {
+    pub async fn take(&mut self, offset: u64, data: &[u8]) -> Result<()> {
         if offset > self.offset && self.offset > 0 {
             let lost = offset - self.offset;
             self.screen.remark(&format!("{lost} bytes of {} were dropped before they were read", self.file.path)).await;
@@ -230,7 +234,7 @@ impl Sink {
     }
 
     /// A last line without a line feed gets one where it is labelled.
-    async fn end(&mut self) -> Result<()> {
+    pub async fn end(&mut self) -> Result<()> {
         let rest: Vec<u8> = self.line.drain(..).collect();
         self.write_labelled(&rest).await
     }

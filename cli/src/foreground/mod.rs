@@ -11,6 +11,8 @@
 mod followers;
 mod input;
 mod screen;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +35,9 @@ use input::Press;
 
 /// How long a teardown that was forced may take.
 const FORCED_TEARDOWN: Duration = Duration::from_secs(2);
+
+/// The signal that asks for an end.
+const SIGTERM: i32 = 15;
 
 /// How a framework is shown.
 #[derive(Debug, Clone, Copy)]
@@ -68,9 +73,9 @@ pub async fn run(
     let events = running.events();
     let (pause, paused) = watch::channel(false);
     // Input has a task of its own: while the framework is busy it waits there, and output goes on.
-    let forward = tokio::spawn(input::forward(signals, options.stdin.then_some(paused), events));
+    let forward = tokio::spawn(input::forward(signals, options.stdin.then_some(paused), events.clone()));
     let screen = Screen::start(options.quiet);
-    let attended = attend(client, running.front, presses, &pause, &screen).await;
+    let attended = attend(client, running.front, &events, presses, &pause, &screen).await;
     forward.abort();
     screen.end().await;
     attended
@@ -80,6 +85,7 @@ pub async fn run(
 async fn attend(
     client: &MasterClient,
     mut front: mpsc::Receiver<Front>,
+    events: &mpsc::Sender<HalfEvent>,
     mut presses: mpsc::Receiver<Press>,
     pause: &watch::Sender<bool>,
     screen: &Screen,
@@ -89,10 +95,20 @@ async fn attend(
     let (exit_code, message) = loop {
         let word = tokio::select! {
             word = front.recv() => word,
-            Some(Press::Abort(signal)) = presses.recv() => {
-                screen.remark("ended by force; what still runs is ended by the master").await;
-                teardown(client, framework_id.as_ref()).await;
-                return Ok(Ended { exit_code: 128 + signal, framework_id });
+            press = presses.recv() => match press {
+                Some(Press::Abort(signal)) => {
+                    screen.remark("ended by force; what still runs is ended by the master").await;
+                    teardown(client, framework_id.as_ref()).await;
+                    return Ok(Ended { exit_code: 128 + signal, framework_id });
+                }
+                // The framework was told.
+                _ => continue,
+            },
+            // Nobody reads on: as with a program here, the work ends.
+            () = screen.out_gone() => {
+                // A framework that is busy gets a signal when the person in front gives one.
+                let _ = events.try_send(signal_event(SIGTERM));
+                continue;
             }
         };
         match word {
@@ -116,6 +132,8 @@ async fn attend(
         }
     };
     if let Some(followers) = followers {
+        // Those were for the framework.
+        while presses.try_recv().is_ok() {}
         tokio::select! {
             () = followers.end() => {}
             // Nothing is left to end but our waiting.

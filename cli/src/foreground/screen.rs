@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use mesos_plugin_api::framework::Progress;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 /// Words that wait to be shown; then whoever has more waits.
 const WORDS_MAX: usize = 256;
@@ -30,6 +31,7 @@ pub enum Word {
 #[derive(Debug, Clone)]
 pub struct Screen {
     words: mpsc::Sender<Word>,
+    out_gone: Arc<Notify>,
 }
 
 impl Screen {
@@ -42,12 +44,13 @@ impl Screen {
     /// Starts it on other writers than the process's.
     pub fn start_on<O: Write + Send + 'static, E: Write + Send + 'static>(mut writer: Writer<O, E>) -> Self {
         let (words, mut inbox) = mpsc::channel(WORDS_MAX);
+        let out_gone = writer.out_gone_said.clone();
         std::thread::spawn(move || {
             while let Some(word) = inbox.blocking_recv() {
                 writer.show(word);
             }
         });
-        Self { words }
+        Self { words, out_gone }
     }
 
     /// Shows a word after all before it.
@@ -59,6 +62,11 @@ impl Screen {
     /// Says something of our own.
     pub async fn remark(&self, text: &str) {
         self.show(Word::Remark(text.to_string())).await;
+    }
+
+    /// Waits until whoever reads our output has left; said once.
+    pub async fn out_gone(&self) {
+        self.out_gone.notified().await;
     }
 
     /// Waits until all is written.
@@ -73,8 +81,9 @@ impl Screen {
 pub struct Writer<O, E> {
     out: O,
     err: E,
-    /// Whoever read our output has left; the framework goes on.
+    /// Whoever read our output has left.
     out_gone: bool,
+    out_gone_said: Arc<Notify>,
     /// The last byte was no line feed: a bar would be drawn over the line.
     mid_line: bool,
     multi: MultiProgress,
@@ -87,7 +96,16 @@ impl<O: Write, E: Write> Writer<O, E> {
     pub fn new(out: O, err: E, bars: bool) -> Self {
         let target = if bars { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let multi = MultiProgress::with_draw_target(target);
-        Self { out, err, out_gone: false, mid_line: false, multi, shown: bars, bars: BTreeMap::new() }
+        Self {
+            out,
+            err,
+            out_gone: false,
+            out_gone_said: Arc::default(),
+            mid_line: false,
+            multi,
+            shown: bars,
+            bars: BTreeMap::new(),
+        }
     }
 
     fn show(&mut self, word: Word) {
@@ -116,6 +134,7 @@ impl<O: Write, E: Write> Writer<O, E> {
         };
         if written.is_err() && !stderr {
             self.out_gone = true;
+            self.out_gone_said.notify_one();
         }
         self.mid_line = *last != b'\n';
         self.draw_bars();

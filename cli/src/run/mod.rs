@@ -321,7 +321,8 @@ impl Framework for RunFramework {
             }
             Event::Timer(timer) if timer.id == PATIENCE_TIMER => self.patience_ended(calls),
             Event::Timer(timer) if timer.id == BAR_TIMER => self.move_bar(now, calls),
-            Event::Error(error) => calls.stderr(format!("mesos: {}\n", error.message)),
+            // The runner says a fatal one itself.
+            Event::Error(error) if error.fatal != Some(true) => calls.stderr(format!("mesos: {}\n", error.message)),
             _ => {}
         }
     }
