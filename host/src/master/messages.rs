@@ -37,8 +37,17 @@ impl Master {
     }
 
     pub(super) fn message_from_executor(&self, agent: &AgentId, message: ExecutorMessage, effects: &mut Vec<Effect>) {
-        let scheduler_message = scheduler::Message { agent_id: agent.clone(), ..message.message };
-        self.tell(&message.framework_id, event::Event::Message(scheduler_message), effects);
+        let ExecutorMessage { framework_id, message } = message;
+        let scheduler_message = scheduler::Message { agent_id: agent.clone(), ..message };
+        if self.frameworks.get(&framework_id).is_some_and(|framework| framework.ending.is_none()) {
+            return self.tell(&framework_id, event::Event::Message(scheduler_message), effects);
+        }
+        // Nobody will read it, and the agent tells an executor's end only after its last message has arrived.
+        let seq = scheduler_message.seq();
+        let executor_id = scheduler_message.executor_id;
+        let acknowledge = scheduler::MessageAcknowledge { agent_id: agent.clone(), executor_id, seq };
+        let event = ExecutorMessageAcknowledge { framework_id, acknowledge };
+        self.tell_agent(agent, agent_event::Event::MessageAcknowledge(event), effects);
     }
 
     pub(super) fn acknowledge_from_executor(

@@ -584,3 +584,27 @@ fn kill_reaches_an_agent_that_was_away() {
     env.register(back, "h1", "cpus:1", Some("M-A1"), vec![record]);
     assert!(env.told(back).iter().any(|event| matches!(event, agent_event::Event::KillTask(_))));
 }
+
+/// An agent tells an executor's end only after its last message was acknowledged: a torn-down framework must not hold that up.
+#[test]
+fn messages_to_a_framework_that_ends_are_acknowledged_for_it() {
+    let mut env = TestEnv::new();
+    let agent = env.agent("h1", "cpus:1");
+    let scheduler = env.framework("f");
+    let offer = env.offers(scheduler).remove(0);
+    env.accept(scheduler, &offer, vec![task("t", "M-A1", "cpus:1")]);
+    let message = |seq| {
+        let message =
+            scheduler::Message { agent_id: "M-A1".into(), executor_id: "e".into(), data: vec![1], seq: Some(seq) };
+        agent_call::Call::Message(crate::protocol::ExecutorMessage { framework_id: "M-F1".into(), message })
+    };
+    env.agent_says(agent, message(1));
+    assert!(matches!(&env.events(scheduler)[..], [event::Event::Message(m)] if m.seq == Some(1)));
+    env.call(scheduler, Call::Teardown(scheduler::Teardown {}));
+    env.told(agent);
+    env.agent_says(agent, message(2));
+    assert!(
+        matches!(&env.told(agent)[..], [agent_event::Event::MessageAcknowledge(a)] if a.acknowledge.seq == 2),
+        "nobody else will"
+    );
+}
