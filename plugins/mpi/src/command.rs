@@ -26,6 +26,7 @@ pub(crate) fn run(host: &dyn CommandHost, invocation: &Invocation) -> Result<i32
     check_cluster(host, &mut plan.job)?;
     upload(host, &mut plan)?;
     prepare_output(&plan.job)?;
+    plan.job.kvs_name = Some(new_kvs_name()?);
     let detach = plan.job.detached();
     let run = RunFramework {
         name: plan.job.name.clone(),
@@ -47,6 +48,14 @@ fn check_cluster(host: &dyn CommandHost, job: &mut Job) -> Result<(), String> {
     }
     capacity::set_default_memory(job, &cluster);
     capacity::check(job, &cluster).map_err(|error| error.to_string())
+}
+
+/// Another one each time: jobs of several clusters may share a machine, and its shared memory, and one that was killed may have
+/// left some behind.
+fn new_kvs_name() -> Result<String, String> {
+    const SOURCE: &str = "/proc/sys/kernel/random/uuid";
+    let uuid = fs::read_to_string(SOURCE).map_err(|error| format!("cannot read {SOURCE}: {error}; mount /proc"))?;
+    Ok(format!("kvs_{}", uuid.trim().replace('-', "")))
 }
 
 fn reads_stdin(job: &Job) -> bool {

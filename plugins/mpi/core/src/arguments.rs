@@ -117,6 +117,7 @@ pub fn plan(invocation: &Invocation) -> Result<Plan> {
         working_directory: invocation.working_directory.clone(),
         uris: Vec::new(),
         program_in_sandbox: None,
+        kvs_name: None,
     };
     Ok(Plan { job, bcast: invocation.flag("bcast"), input_file, named: invocation.value("name").is_some() })
 }

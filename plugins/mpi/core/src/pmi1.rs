@@ -11,7 +11,7 @@ pub const LINE_BYTES_MAX: usize = 8192;
 pub const KEY_BYTES_MAX: usize = 64;
 /// The longest value, told to the library.
 pub const VALUE_BYTES_MAX: usize = 1024;
-/// The name of the one key-value space.
+/// The name of the one key-value space, for a job that brings none.
 pub const KVS_NAME: &str = "kvs_0";
 
 /// What a rank asks.
@@ -210,7 +210,7 @@ pub enum Reply {
     /// To `GetAppnum`.
     Appnum,
     /// To `GetKvsName`.
-    KvsName,
+    KvsName(String),
     /// To `GetUniverseSize`.
     UniverseSize(u32),
     /// To `Put`.
@@ -244,7 +244,7 @@ impl Reply {
                     .into_bytes()
             }
             Self::Appnum => b"cmd=appnum appnum=0\n".to_vec(),
-            Self::KvsName => format!("cmd=my_kvsname kvsname={KVS_NAME}\n").into_bytes(),
+            Self::KvsName(name) => format!("cmd=my_kvsname kvsname={name}\n").into_bytes(),
             Self::UniverseSize(size) => format!("cmd=universe_size size={size}\n").into_bytes(),
             Self::Put => b"cmd=put_result rc=0 msg=success\n".to_vec(),
             Self::PutRefused => b"cmd=put_result rc=-1 msg=key_or_value_too_long\n".to_vec(),

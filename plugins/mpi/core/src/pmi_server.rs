@@ -19,6 +19,7 @@ const UNSENT_BYTES_MAX: usize = 16 << 20;
 /// The server; one for all ranks of a node.
 #[derive(Debug)]
 pub struct PmiServer {
+    kvs_name: String,
     size: u32,
     ranks: BTreeMap<u32, Rank>,
     values: BTreeMap<Vec<u8>, Vec<u8>>,
@@ -67,10 +68,12 @@ pub enum Action {
 }
 
 impl PmiServer {
-    /// For these ranks of a job of `size`; `mapping` tells them who shares a node.
-    pub fn new(size: u32, ranks: &[u32], mapping: Option<&str>) -> Self {
+    /// For these ranks of a job of `size`; `mapping` tells them who shares a node. `kvs_name` is the same on all nodes, and no
+    /// other job's that shares a machine with this one.
+    pub fn new(kvs_name: &str, size: u32, ranks: &[u32], mapping: Option<&str>) -> Self {
         let mapping = mapping.map(|mapping| (b"PMI_process_mapping".to_vec(), mapping.as_bytes().to_vec()));
         Self {
+            kvs_name: kvs_name.to_string(),
             size,
             ranks: ranks.iter().map(|rank| (*rank, Rank::default())).collect(),
             values: mapping.into_iter().collect(),
@@ -125,7 +128,7 @@ impl PmiServer {
             }
             Request::GetMaxes => Reply::Maxes,
             Request::GetAppnum => Reply::Appnum,
-            Request::GetKvsName => Reply::KvsName,
+            Request::GetKvsName => Reply::KvsName(self.kvs_name.clone()),
             Request::GetUniverseSize => Reply::UniverseSize(self.size),
             Request::Put { key, value } => self.put(key, value),
             Request::Get { key } => self.values.get(&key).map_or(Reply::GotNothing, |value| Reply::Got(value.clone())),
@@ -173,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_barrier_is_sent_once_all_local_ranks_are_in_and_carries_what_they_put() {
-        let mut server = PmiServer::new(4, &[2, 3], Some("(vector,(0,2,2))"));
+        let mut server = PmiServer::new("kvs_7", 4, &[2, 3], Some("(vector,(0,2,2))"));
         lines(&mut server, 2, "cmd=put kvsname=kvs_0 key=a value=x=1\n");
         assert_eq!(lines(&mut server, 2, "cmd=barrier_in\n"), []);
         let entries = vec![Entry { key: b"a".to_vec(), value: b"x=1".to_vec() }];
@@ -193,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_release_that_comes_twice_or_too_early_lets_nobody_through() {
-        let mut server = PmiServer::new(2, &[0], None);
+        let mut server = PmiServer::new("kvs_7", 2, &[0], None);
         let release = |barrier| Release { barrier, entries: Vec::new() };
         assert_eq!(server.release(release(1)), []);
         lines(&mut server, 0, "cmd=barrier_in\n");
@@ -205,15 +208,23 @@ mod tests {
 
     #[test]
     fn a_missing_key_and_an_oversized_value_are_answered_with_an_error() {
-        let mut server = PmiServer::new(1, &[0], None);
+        let mut server = PmiServer::new("kvs_7", 1, &[0], None);
         let put = format!("cmd=put kvsname=kvs_0 key=a value={}\n", "v".repeat(VALUE_BYTES_MAX + 1));
         assert_eq!(lines(&mut server, 0, &put), [Action::Reply(0, Reply::PutRefused)]);
         assert_eq!(lines(&mut server, 0, "cmd=get kvsname=kvs_0 key=a\n"), [Action::Reply(0, Reply::GotNothing)]);
     }
 
     #[test]
+    fn the_name_of_the_space_is_the_jobs() {
+        let mut server = PmiServer::new("kvs_7", 1, &[0], None);
+        let actions = lines(&mut server, 0, "cmd=get_my_kvsname\n");
+        let [Action::Reply(0, reply)] = &actions[..] else { panic!("one reply: {actions:?}") };
+        assert_eq!(reply.to_line(), b"cmd=my_kvsname kvsname=kvs_7\n");
+    }
+
+    #[test]
     fn stages_follow_init_and_finalize() {
-        let mut server = PmiServer::new(1, &[0], None);
+        let mut server = PmiServer::new("kvs_7", 1, &[0], None);
         assert_eq!(server.stage(0), Stage::Outside);
         lines(&mut server, 0, "cmd=init pmi_version=1 pmi_subversion=1\n");
         assert_eq!(server.stage(0), Stage::Inside);

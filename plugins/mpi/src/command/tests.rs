@@ -69,6 +69,19 @@ fn a_job_that_fits_is_run_with_a_share_of_the_memory() {
 }
 
 #[test]
+fn no_two_jobs_share_a_key_value_space() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = || {
+        let host = host(1, 4.0);
+        run(&host, &invocation(folder.path(), &[])).unwrap();
+        job_of(&host).kvs_name.unwrap()
+    };
+    let [first, second] = [name(), name()];
+    assert_ne!(first, second);
+    assert!(first.len() < 64 && first.starts_with("kvs_"), "{first}");
+}
+
+#[test]
 fn more_ranks_than_the_cluster_can_hold_is_said_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let error = run(&host(2, 4.0), &invocation(folder.path(), &[("ntasks", "9")])).unwrap_err();

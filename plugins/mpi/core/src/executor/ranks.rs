@@ -16,6 +16,7 @@ use crate::messages::report::Report as Tell;
 use crate::messages::{Aborted, RankEnded, Release};
 use crate::output::{stderr_file, stdout_file};
 use crate::pmi_server::{Action, PmiServer, Stage};
+use crate::pmi1::KVS_NAME;
 
 const PMI_STREAM: u32 = 1;
 
@@ -39,6 +40,7 @@ pub(super) enum Trouble {
 impl Ranks {
     pub(super) fn launch(site: &Site<'_>, processes: &mut Processes, calls: &mut ExecutorCalls) -> Self {
         let start = site.start;
+        let kvs_name = start.kvs_name.as_deref().unwrap_or(KVS_NAME);
         let mut readers = Vec::new();
         for (local_rank, rank) in (0..).zip(start.ranks.iter().copied()) {
             let spawn = spawn(site, rank, local_rank);
@@ -48,7 +50,7 @@ impl Ranks {
             processes.launch(spawn, calls);
         }
         Self {
-            server: PmiServer::new(start.size, &start.ranks, start.process_mapping.as_deref()),
+            server: PmiServer::new(kvs_name, start.size, &start.ranks, start.process_mapping.as_deref()),
             live: start.ranks.iter().map(|rank| (process_of(*rank), *rank)).collect(),
             input: InputReaders::new(readers),
             keep_on_bad_exit: start.keep_on_bad_exit(),

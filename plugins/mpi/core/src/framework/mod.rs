@@ -257,6 +257,7 @@ impl JobFramework {
             keep_on_bad_exit: self.job.keep_on_bad_exit,
             input: self.job.input.clone(),
             job_id: self.job_id.clone(),
+            kvs_name: self.job.kvs_name.clone(),
             openmpi: self.mpirun.as_ref().map(|mpirun| mpirun.share(&self.job, node.index, slots)),
         }
     }
