@@ -85,6 +85,7 @@ fn config(context: &Context, master: &str) -> Result<AgentConfig> {
         attributes: context.read(&AGENT_ATTRIBUTES, values::attributes)?.unwrap_or_default(),
         on_agent_loss,
         remove_at_end: false,
+        shared_folder: None,
         program: None,
         bounds: Bounds::default(),
     })

@@ -16,7 +16,7 @@ use mesos_plugin_api::v1::{Attribute, Resources};
 use thiserror::Error;
 
 use crate::agent::{self, AgentConfig, AgentError, AgentHandle, Bounds};
-use crate::launcher::AgentLoss;
+use crate::launcher::{AgentLoss, SharedFolder};
 use crate::master::shell::{MasterHandle, MasterOptions, StartError};
 use crate::master::{MasterConfig, shell::hex};
 use crate::protocol::client::{ClientError, MasterClient};
@@ -63,7 +63,8 @@ pub struct Cluster {
     // In the order of their end.
     agents: Vec<AgentHandle>,
     master: MasterHandle,
-    work_dir: PathBuf,
+    // Its last share is mostly ours; a launcher's if this process is killed.
+    folder: SharedFolder,
 }
 
 impl ClusterBuilder {
@@ -102,16 +103,16 @@ impl ClusterBuilder {
     /// # Errors
     /// A folder can't be made, or an agent has no launcher.
     pub async fn start(self) -> Result<Cluster, ClusterError> {
-        let work_dir = make_work_dir(self.work_dir.as_deref())?;
+        let folder = make_work_dir(self.work_dir.as_deref())?;
         let config = MasterConfig { master_id: "local".into(), embedded: true, ..MasterConfig::default() };
-        let options = MasterOptions { config, work_dir: work_dir.join("master"), listen: None, token: None };
+        let options = MasterOptions { config, work_dir: folder.path().join("master"), listen: None, token: None };
         let master = MasterHandle::start(options).await?;
-        let mut cluster = Cluster { agents: Vec::new(), master, work_dir };
+        let mut cluster = Cluster { agents: Vec::new(), master, folder };
         let count = self.agents.unwrap_or(1);
         for number in 1..=count {
             let hostname = agent::detect::hostname();
             let config = AgentConfig {
-                work_dir: cluster.work_dir.join(format!("agent-{number}")),
+                work_dir: cluster.folder.path().join(format!("agent-{number}")),
                 hostname: if count == 1 { hostname } else { format!("{hostname}-{number}") },
                 address: IpAddr::V4(Ipv4Addr::LOCALHOST),
                 listen: (Ipv4Addr::LOCALHOST, 0).into(),
@@ -119,6 +120,7 @@ impl ClusterBuilder {
                 attributes: self.attributes.clone(),
                 on_agent_loss: AgentLoss::Kill,
                 remove_at_end: true,
+                shared_folder: Some(cluster.folder.path().to_owned()),
                 program: self.program.clone(),
                 bounds: Bounds::default(),
             };
@@ -147,9 +149,8 @@ impl Cluster {
             agent.stop().await;
         }
         drop(self.master);
-        if let Err(error) = std::fs::remove_dir_all(&self.work_dir) {
-            tracing::warn!(path = %self.work_dir.display(), %error, "cannot remove the work folder");
-        }
+        // The launchers have ended, so that the folder goes too.
+        drop(self.folder);
     }
 
     async fn await_agents(&mut self) -> Result<(), ClusterError> {
@@ -186,7 +187,7 @@ async fn first<F: Future<Output = String> + Unpin>(mut futures: Vec<F>) -> Strin
 }
 
 /// A new folder that every user may enter, as tasks of other users do.
-fn make_work_dir(parent: Option<&Path>) -> Result<PathBuf, ClusterError> {
+fn make_work_dir(parent: Option<&Path>) -> Result<SharedFolder, ClusterError> {
     let parent = parent.map_or_else(std::env::temp_dir, Path::to_path_buf);
     let mut random = [0; 6];
     getrandom::fill(&mut random).expect("the kernel gives random bytes");
@@ -194,8 +195,8 @@ fn make_work_dir(parent: Option<&Path>) -> Result<PathBuf, ClusterError> {
     let make = || {
         std::fs::create_dir_all(&parent)?;
         std::fs::create_dir(&path)?;
-        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o711))
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o711))?;
+        SharedFolder::share(&path)
     };
-    make().map_err(|cause| ClusterError::WorkDir { path: path.clone(), cause })?;
-    Ok(path)
+    make().map_err(|cause| ClusterError::WorkDir { path: path.clone(), cause })
 }

@@ -24,6 +24,7 @@ mod wire;
 mod channel;
 mod containers;
 mod failure;
+mod folder;
 mod log;
 mod plan;
 mod processes;
@@ -41,6 +42,8 @@ pub use event::{Event, ExitStatus, Exited, LaunchFailed, Launched, Listed, Step}
 pub use plan::CONTAINER_VARIABLE;
 pub use spec::{ExtraFd, LaunchSpec, Rlimit, User};
 pub use start::{StartError, connect, run_if_launcher, start, start_program};
+
+pub(crate) use folder::SharedFolder;
 
 /// What this program's launcher and clients speak. Fields are only added, so that an older launcher serves a newer agent.
 pub const PROTOCOL_VERSION: u32 = 1;

@@ -19,10 +19,12 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{ForkResult, dup2_stderr, dup2_stdin, dup2_stdout, fork, setsid};
 
 use super::connection::{AgentLoss, Connection, ConnectionError};
+use super::folder::SharedFolder;
 use super::log::{self, log};
 use super::server::Server;
 use super::workers::Workers;
 
+const OWN_PROGRAM: &str = "/proc/self/exe";
 const PROGRAM_NAME: &str = "mesos-launcher";
 const SOCKET_NAME: &str = "launcher.sock";
 const LOCK_NAME: &str = "launcher.lock";
@@ -53,18 +55,25 @@ pub enum StartError {
 /// # Errors
 /// When one runs there already, among other reasons.
 pub fn start(work_dir: &Path, on_agent_loss: AgentLoss) -> Result<Connection, StartError> {
-    start_program(Path::new("/proc/self/exe"), work_dir, on_agent_loss)
+    start_program(Path::new(OWN_PROGRAM), work_dir, on_agent_loss, None)
 }
 
-/// As [`start`], with another program that calls [`run_if_launcher`]: for one that embeds a cluster and keeps its `main`.
+/// As [`start`], with another program that calls [`run_if_launcher`]: for one that embeds a cluster and keeps its `main`;
+/// and with a folder above the work directory that the last launcher removes which has a share in it.
 ///
 /// # Errors
 /// As `start`.
-pub fn start_program(program: &Path, work_dir: &Path, on_agent_loss: AgentLoss) -> Result<Connection, StartError> {
+pub fn start_program(
+    program: &Path,
+    work_dir: &Path,
+    on_agent_loss: AgentLoss,
+    shared: Option<&Path>,
+) -> Result<Connection, StartError> {
     let spawn_error = |source| StartError::Spawn { work_dir: work_dir.to_owned(), source };
     let (ours, theirs) = super::wire::pair().map_err(spawn_error)?;
     let mut command = Command::new(program);
     command.arg0(PROGRAM_NAME).arg(work_dir.canonicalize().map_err(spawn_error)?).arg(policy_text(on_agent_loss));
+    command.args(shared.map(Path::canonicalize).transpose().map_err(spawn_error)?);
     command.stdin(theirs).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(spawn_error)?;
     // It holds a copy of the launcher's end of the channel, which must not outlive the launcher's.
@@ -105,7 +114,8 @@ pub fn run_if_launcher() {
     }
     let (work_dir, policy) = (args.next().unwrap_or_default(), args.next().unwrap_or_default());
     let policy = policy.to_str().and_then(policy_of).unwrap_or(AgentLoss::Kill);
-    match run(Path::new(&work_dir), policy) {
+    let shared = args.next().map(PathBuf::from);
+    match run(Path::new(&work_dir), policy, shared.as_deref()) {
         Ok(()) => std::process::exit(0),
         Err(error) => {
             log(&format!("ended by an error: {error}"));
@@ -116,7 +126,7 @@ pub fn run_if_launcher() {
 }
 
 /// From a fresh process to the launcher's loop: each step needs those before it.
-fn run(work_dir: &Path, policy: AgentLoss) -> io::Result<()> {
+fn run(work_dir: &Path, policy: AgentLoss, shared: Option<&Path>) -> io::Result<()> {
     // Whatever the agent failed to close on exec is not ours, and must not stay open in every task.
     // SAFETY: numbers only, and nothing of this process uses a descriptor above 2 yet.
     unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) };
@@ -124,6 +134,8 @@ fn run(work_dir: &Path, policy: AgentLoss) -> io::Result<()> {
     save_memory();
     std::env::set_current_dir(work_dir)?;
     let _lock = lock(work_dir)?;
+    // Before the agent hears from us, which has a share itself until then. Given back before the lock is.
+    let _share = shared.map(SharedFolder::share).transpose()?;
     log::open(Path::new(LOG_NAME))?;
     reset_signals()?;
     let listener = listen_in_current_dir()?;

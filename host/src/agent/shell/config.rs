@@ -29,6 +29,9 @@ pub struct AgentConfig {
     pub on_agent_loss: AgentLoss,
     /// The work folder goes with the agent.
     pub remove_at_end: bool,
+    /// A folder above the work folder, of several agents; the launcher that ends last removes it, if nobody else has a share
+    /// in it.
+    pub shared_folder: Option<PathBuf>,
     /// A program that calls [`crate::init`] first in its `main`; this process's own if `None`.
     pub program: Option<PathBuf>,
     /// See [`Bounds`].

@@ -141,7 +141,8 @@ fn own_program() -> PathBuf {
 
 /// Makes a process and waits for it, so not on a thread of the runtime.
 async fn start_launcher(config: &AgentConfig, work_dir: &Path) -> Result<(LauncherClient, LauncherEvents), AgentError> {
-    let (program, work_dir, policy) = (config.program.clone(), work_dir.to_owned(), config.on_agent_loss);
+    let program = config.program.clone().unwrap_or_else(|| "/proc/self/exe".into());
+    let (work_dir, policy, shared) = (work_dir.to_owned(), config.on_agent_loss, config.shared_folder.clone());
     let started = tokio::task::spawn_blocking(move || {
         // One that an agent before this one has left: its tasks are not known here and end with it.
         if let Ok(mut before) = launcher::connect(&work_dir, policy)
@@ -149,10 +150,7 @@ async fn start_launcher(config: &AgentConfig, work_dir: &Path) -> Result<(Launch
         {
             while let Ok(Some(_)) = before.next(STOP_TIMEOUT) {}
         }
-        match program {
-            Some(program) => launcher::start_program(&program, &work_dir, policy),
-            None => launcher::start(&work_dir, policy),
-        }
+        launcher::start_program(&program, &work_dir, policy, shared.as_deref())
     });
     let connection = started.await.expect("starting the launcher doesn't panic")?;
     LauncherClient::new(connection).map_err(AgentError::Channel)
@@ -345,6 +343,7 @@ impl Shell {
         }
         if self.config.remove_at_end
             && let Err(error) = std::fs::remove_dir_all(&self.work_dir.path)
+            && error.kind() != std::io::ErrorKind::NotFound
         {
             tracing::warn!("cannot remove the work folder {}: {error}", self.work_dir.path.display());
         }

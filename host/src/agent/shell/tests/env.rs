@@ -204,6 +204,7 @@ pub(super) fn config(work_dir: &Path) -> AgentConfig {
         attributes: Vec::new(),
         on_agent_loss: AgentLoss::Kill,
         remove_at_end: false,
+        shared_folder: None,
         program: None,
         bounds: Bounds::default(),
     }
