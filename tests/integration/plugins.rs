@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use harness::{Cmd, Mesos, cache};
+use harness::{Cluster, Cmd, Finished, Mesos, cache};
 
 /// A copy of the program with no plugins beside it, and a folder that is searched.
 struct Bare {
@@ -51,7 +51,11 @@ impl Bare {
 }
 
 fn mpi_plugin() -> Vec<u8> {
-    let path = cache::build_folder().join("plugins/mpi.so");
+    built("plugins/mpi.so")
+}
+
+fn built(name: &str) -> Vec<u8> {
+    let path = cache::build_folder().join(name);
     fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; run `cargo xtask test plugins`", path.display()))
 }
 
@@ -132,4 +136,41 @@ fn a_second_file_of_the_same_plugin_is_told_and_the_first_works() {
     assert!(bare.help().contains("run-mpi"));
     bare.listed("a.so");
     bare.listed("b.so");
+}
+
+/// Each call of a plugin that can panic.
+const PLACES: &[&str] = &["command", "new-framework", "framework", "new-executor", "executor", "framework-at-the-end"];
+
+#[test]
+fn a_panic_in_any_half_is_one_line_and_leaves_nothing_of_an_embedded_cluster() {
+    let bare = Bare::new();
+    bare.install("panics.so", &built("libmesos_fixture_panics.so"));
+    for place in PLACES {
+        one_line_names_the_panic(&bare.run(&["panic", place]).run(), place);
+        bare.mesos.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_panic_in_any_half_does_no_harm_to_a_cluster() {
+    let cluster = Cluster::on_loopback(1);
+    let plugins = cluster.home.folder().join("plugins");
+    fs::create_dir(&plugins).unwrap();
+    fs::write(plugins.join("panics.so"), built("libmesos_fixture_panics.so")).unwrap();
+    for place in PLACES {
+        let panicked = cluster.mesos(["panic", place]).env("MESOS_PLUGIN_DIR", &plugins).run();
+        one_line_names_the_panic(&panicked, place);
+        assert_eq!(cluster.ids("frameworks"), Vec::<String>::new(), "after a panic in {place}");
+        assert_eq!(cluster.mesos(["run", "--", "echo", "served"]).run().expect_success().stdout, "served\n");
+    }
+    cluster.stop_and_assert_nothing_left();
+}
+
+fn one_line_names_the_panic(panicked: &Finished, place: &str) {
+    let lines: Vec<&str> = panicked.stderr.lines().collect();
+    let [line] = &lines[..] else { panic!("one line after a panic in {place}: {panicked}") };
+    for part in ["plugin panics", "panicked in", &format!("panic asked for in {place}")] {
+        assert!(line.contains(part), "the line should name {part:?}: {panicked}");
+    }
+    assert_eq!(panicked.code, Some(1), "{panicked}");
 }

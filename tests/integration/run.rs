@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use harness::{Cluster, Mesos, poll};
+use harness::{Cluster, Mesos, Skip, WebServer, cache, or_skip, poll};
+use nix::unistd::User;
 
 #[test]
 fn output_and_exit_status_of_the_command_are_passed_on() {
@@ -83,6 +84,75 @@ fn files_are_fetched_into_the_sandbox_and_checked() {
 }
 
 #[test]
+fn files_from_the_web_are_fetched_and_checked() {
+    let mesos = Mesos::new();
+    let poem = mesos.file("poem.txt", "violets are blue\n");
+    let hash = cache::sha256(&poem).unwrap();
+    let server = WebServer::with("dir/poem.txt", "violets are blue\n");
+    let run = |uri: String| mesos.cmd(["run", "--uri", &uri, "--", "cat", "poem.txt"]).run();
+
+    let right = run(format!("{},sha256={}", server.uri(), hash.to_uppercase())).expect_success();
+    assert_eq!(right.stdout, "violets are blue\n");
+    assert_eq!(server.served(), 1);
+
+    let other = "0".repeat(64);
+    let wrong = run(format!("{},sha256={other}", server.uri()));
+    assert_eq!(
+        (wrong.stdout.as_str(), wrong.stderr.lines().count()),
+        ("", 1),
+        "nothing ran, and one line says why: {wrong}"
+    );
+    wrong.expect_error(&["poem.txt", "SHA-256", &hash, &other]);
+
+    run(server.uri().replace("poem", "prose")).expect_error(&["prose.txt", "404"]);
+    let gone = server.uri();
+    drop(server);
+    run(gone.clone()).expect_error(&[&gone, "refused"]);
+    mesos.assert_nothing_left();
+}
+
+#[test]
+fn a_file_from_the_web_that_may_be_kept_is_fetched_once() {
+    let cluster = Cluster::on_loopback(1);
+    let server = WebServer::with("poem.txt", "violets are blue\n");
+    for _ in 0..2 {
+        let uri = format!("{},cache", server.uri());
+        let ended = cluster.mesos(["run", "--uri", &uri, "--", "cat", "poem.txt"]).run().expect_success();
+        assert_eq!(ended.stdout, "violets are blue\n");
+    }
+    assert_eq!(server.served(), 1);
+    cluster.stop_and_assert_nothing_left();
+}
+
+#[test]
+fn a_task_runs_as_the_user_who_submitted_it() {
+    or_skip!(Skip::unless_root("running mesos as another user"));
+    let nobody = User::from_name("nobody").unwrap().expect("every Linux has a user nobody");
+    let cluster = Cluster::on_loopback(1);
+    let script = "id -u; id -g; id -G; echo written > file && cat file";
+    let submitted =
+        cluster.home.cmd_as(&nobody, ["run", "--master", cluster.address(), "--", "sh", "-c", script]).run();
+    let (uid, gid) = (nobody.uid, nobody.gid);
+    assert_eq!(submitted.expect_success().stdout, format!("{uid}\n{gid}\n{gid}\nwritten\n"));
+    let own = cluster.mesos(["run", "--", "id", "-u"]).run().expect_success();
+    assert_eq!(own.stdout, "0\n", "root's own tasks are root's");
+    cluster.stop_and_assert_nothing_left();
+}
+
+#[test]
+fn an_embedded_cluster_of_another_user_works_and_leaves_nothing() {
+    or_skip!(Skip::unless_root("running mesos as another user"));
+    let nobody = User::from_name("nobody").unwrap().expect("every Linux has a user nobody");
+    let mesos = Mesos::new();
+    let tmp = mesos.folder().join(format!("home-{}", nobody.uid));
+    let ended = mesos.cmd_as(&nobody, ["run", "--", "id", "-u"]).env("TMPDIR", &tmp).run().expect_success();
+    assert_eq!(ended.stdout, format!("{}\n", nobody.uid));
+    mesos.assert_nothing_left();
+    let left: Vec<_> = std::fs::read_dir(tmp).unwrap().flatten().map(|entry| entry.file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().starts_with("mesos-")), "{left:?}");
+}
+
+#[test]
 fn a_running_task_is_listed_followed_entered_and_killed() {
     let cluster = Cluster::on_loopback(1);
     let mut running =
@@ -150,9 +220,12 @@ fn why_says_what_a_task_waits_for() {
     poll::until(Duration::from_secs(20), "the second framework", frameworks);
 
     let said = || cluster.mesos(["why", "waiter"]).run().stdout;
-    poll::until(Duration::from_secs(20), "the reason", || said().contains("cpus").then_some(()));
+    let in_use = |said: String| said.contains("cpus") && said.contains("in use");
+    poll::until(Duration::from_secs(20), "the reason", || in_use(said()).then_some(()));
 
-    drop(first);
-    // Its cores are free again once the master has given the vanished command up, or was told; the waiter must get them.
+    // Not killed hard: the master would keep its cores for a minute, in case it comes back.
+    first.ctrl_c();
+    first.wait().expect_code(130);
     second.wait().expect_success();
+    cluster.stop_and_assert_nothing_left();
 }

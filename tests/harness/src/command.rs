@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::unistd::{Pid, sethostname};
+use nix::unistd::{Pid, User, sethostname};
 
 use crate::network::Machine;
 use crate::poll;
@@ -79,6 +79,12 @@ impl Cmd {
     /// Reads standard input from a pipe that [`Running::write`] fills and that stays open.
     pub fn stdin_pipe(mut self) -> Cmd {
         self.input = Input::Pipe;
+        self
+    }
+
+    /// Runs as that user, with no other groups than its own.
+    pub fn user(mut self, user: &User) -> Cmd {
+        self.command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
         self
     }
 

@@ -25,9 +25,11 @@ pub mod disk;
 pub mod mesos;
 pub mod network;
 pub mod processes;
+pub mod web;
 
 pub use cluster::Cluster;
 pub use command::{Cmd, Finished, Running};
 pub use mesos::Mesos;
 pub use mpi::Mpi;
 pub use skip::Skip;
+pub use web::WebServer;
