@@ -32,6 +32,8 @@ pub const VARIABLE_AGENT_SOCKET: &str = "MESOS_EXECUTOR_SOCKET";
 pub const VARIABLE_TOKEN: &str = "MESOS_EXECUTOR_TOKEN";
 /// Names the plugin's file.
 pub const VARIABLE_PLUGIN: &str = "MESOS_EXECUTOR_PLUGIN";
+/// How large an output file of its processes may grow, in bytes.
+pub const VARIABLE_OUTPUT_BYTES: &str = "MESOS_EXECUTOR_OUTPUT_BYTES";
 /// The framework's id.
 pub const VARIABLE_FRAMEWORK_ID: &str = "MESOS_FRAMEWORK_ID";
 /// The executor's id.
@@ -63,6 +65,7 @@ pub(crate) struct Identity {
     plugin: PathBuf,
     framework_id: FrameworkId,
     executor_id: ExecutorId,
+    output_bytes_max: u64,
 }
 
 /// Is an executor, and never returns, when this process was started as one; does nothing otherwise.
@@ -101,6 +104,7 @@ fn identity() -> Option<Identity> {
         plugin: text(VARIABLE_PLUGIN)?.into(),
         framework_id: text(VARIABLE_FRAMEWORK_ID)?.into(),
         executor_id: text(VARIABLE_EXECUTOR_ID)?.into(),
+        output_bytes_max: text(VARIABLE_OUTPUT_BYTES)?.parse().ok()?,
     })
 }
 

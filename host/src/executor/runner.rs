@@ -19,6 +19,7 @@ use super::knock::{self, Door, Knocking};
 use super::link::{self, FromAgent};
 use super::{Factory, Half, Identity};
 use crate::agent::EXECUTOR_WINDOW;
+use crate::agent::shell::bounds::{self, Change};
 use crate::launcher::{self, Connection, LauncherClient, LauncherEvents, Request, Scope};
 use crate::time::Clock;
 
@@ -52,6 +53,7 @@ pub(super) async fn run(identity: Identity, factory: Factory) -> Result<(), Stri
     let (piece_sender, pieces) = mpsc::channel(PIECES_MAX);
     let (written_sender, written) = mpsc::unbounded_channel();
     let (late_sender, late) = mpsc::unbounded_channel();
+    let output_bytes_max = state.identity.output_bytes_max;
     let runner = Runner {
         clock: Clock::default(),
         half,
@@ -65,6 +67,7 @@ pub(super) async fn run(identity: Identity, factory: Factory) -> Result<(), Stri
         timers: BTreeMap::new(),
         tasks: BTreeSet::new(),
         held,
+        outputs: bounds::watch(output_bytes_max),
         streams: Streams { pieces: piece_sender, written: written_sender },
         late_sender,
         exit: None,
@@ -184,6 +187,8 @@ struct Runner {
     /// Frames of the agent that the half has not seen.
     held: VecDeque<Numbered>,
     streams: Streams,
+    /// Who keeps output files small.
+    outputs: mpsc::UnboundedSender<Change>,
     late_sender: mpsc::UnboundedSender<Late>,
     exit: Option<Result<(), String>>,
 }
@@ -390,12 +395,14 @@ impl Runner {
     }
 
     fn end_child(&mut self, process: u64) {
+        let _ = self.outputs.send(Change::Ended(process));
         if let Some(exit) = self.children.remove(&process).and_then(|child| child.exit) {
             self.give(Event::ProcessExited(ProcessExited { process, exit }));
         }
     }
 
     fn fail_child(&mut self, process: u64, message: String, errno: Option<i32>) {
+        let _ = self.outputs.send(Change::Ended(process));
         self.children.remove(&process);
         self.give(Event::ProcessFailed(ProcessFailed { process, message, errno }));
     }
@@ -419,6 +426,9 @@ impl Runner {
                 }
                 match children::prepare(spawn, &self.place, &self.streams) {
                     Ok((spec, child)) => {
+                        let files = [&spec.stdout, &spec.stderr].into_iter().flatten();
+                        let files = files.map(|file| self.place.sandbox.join(file)).collect();
+                        let _ = self.outputs.send(Change::Started(process, files));
                         self.children.insert(process, child);
                         self.requests.push(Request::Launch(Box::new(spec)));
                     }

@@ -1,4 +1,4 @@
-//! Keeps the output files of running tasks within their bound, and looks only at those that grow.
+//! Keeps the output files of running processes within their bound: of tasks in the agent, of what an executor launched in its.
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
@@ -9,21 +9,19 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::launches::OUTPUTS;
-use crate::agent::event::LocalId;
 use crate::launcher::output::{OutputError, bound};
 
 /// How often files are looked at while tasks run: a task that writes 1 GB/s exceeds the bound by 1 GB.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// What the agent tells the one who looks.
-pub(super) enum Change {
-    Started(LocalId, PathBuf),
-    Ended(LocalId),
+/// What the one who looks is told.
+pub(crate) enum Change {
+    Started(u64, Vec<PathBuf>),
+    Ended(u64),
 }
 
 /// Looks until the agent ends; never while nothing runs.
-pub(super) fn watch(bytes_max: u64) -> mpsc::UnboundedSender<Change> {
+pub(crate) fn watch(bytes_max: u64) -> mpsc::UnboundedSender<Change> {
     // One change a launch and one an end: bounded by what runs.
     let (sender, changes) = mpsc::unbounded_channel();
     tokio::spawn(run(bytes_max, changes));
@@ -37,11 +35,11 @@ async fn run(bytes_max: u64, mut changes: mpsc::UnboundedReceiver<Change>) {
         tokio::select! {
             change = changes.recv() => match change {
                 None => return,
-                Some(Change::Started(id, sandbox)) => {
+                Some(Change::Started(id, files)) => {
                     if running.is_empty() {
                         next = Instant::now() + INTERVAL;
                     }
-                    running.insert(id, sandbox);
+                    running.insert(id, files);
                 }
                 Some(Change::Ended(id)) => drop(running.remove(&id)),
             },
@@ -53,11 +51,9 @@ async fn run(bytes_max: u64, mut changes: mpsc::UnboundedReceiver<Change>) {
     }
 }
 
-async fn look(running: BTreeMap<LocalId, PathBuf>, bytes_max: u64) -> BTreeMap<LocalId, PathBuf> {
+async fn look(running: BTreeMap<u64, Vec<PathBuf>>, bytes_max: u64) -> BTreeMap<u64, Vec<PathBuf>> {
     let looked = tokio::task::spawn_blocking(move || {
-        for sandbox in running.values() {
-            OUTPUTS.iter().for_each(|name| keep_small(&sandbox.join(name), bytes_max));
-        }
+        running.values().flatten().for_each(|file| keep_small(file, bytes_max));
         running
     });
     looked.await.unwrap_or_default()

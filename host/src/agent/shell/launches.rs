@@ -10,7 +10,8 @@ use mesos_plugin_api::v1::{CommandInfo, Resources};
 use super::users::Account;
 use crate::agent::event::{ExecutorLaunch, Launch, TaskLaunch};
 use crate::executor::{
-    VARIABLE_AGENT_SOCKET, VARIABLE_EXECUTOR_ID, VARIABLE_FRAMEWORK_ID, VARIABLE_PLUGIN, VARIABLE_TOKEN,
+    VARIABLE_AGENT_SOCKET, VARIABLE_EXECUTOR_ID, VARIABLE_FRAMEWORK_ID, VARIABLE_OUTPUT_BYTES, VARIABLE_PLUGIN,
+    VARIABLE_TOKEN,
 };
 use crate::launcher::LaunchSpec;
 
@@ -32,6 +33,7 @@ pub(super) struct ExecutorPlace {
     pub socket: PathBuf,
     pub token: String,
     pub plugin: PathBuf,
+    pub output_bytes_max: u64,
 }
 
 impl Launching<'_> {
@@ -66,6 +68,7 @@ impl Launching<'_> {
         if let Some(place) = &self.executor {
             env.insert(VARIABLE_AGENT_SOCKET.into(), place.socket.clone().into());
             env.insert(VARIABLE_TOKEN.into(), place.token.clone().into());
+            env.insert(VARIABLE_OUTPUT_BYTES.into(), place.output_bytes_max.to_string().into());
             env.insert(VARIABLE_PLUGIN.into(), place.plugin.clone().into());
         }
         spec.env = env.into_iter().collect();

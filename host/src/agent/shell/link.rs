@@ -1,7 +1,5 @@
 //! The way to the master: opened in a task of its own, so that the agent goes on meanwhile.
 
-use std::sync::PoisonError;
-
 use tokio::sync::mpsc;
 
 use super::config::Master;
@@ -12,8 +10,11 @@ use crate::protocol::{AgentCall, AgentEvent};
 
 pub(super) type MasterLink = Link<AgentCall, AgentEvent>;
 
+/// How an attempt to open a link went.
+pub(super) type Opened = Result<MasterLink, ClientError>;
+
 /// Opens a link and says how that went.
-pub(super) fn open(master: Master, slot: MasterSlot, opened: mpsc::Sender<Result<MasterLink, ClientError>>) {
+pub(super) fn open(master: Master, slot: MasterSlot, opened: mpsc::Sender<Opened>) {
     tokio::spawn(async move {
         let link = async {
             let client = match master {
@@ -21,7 +22,7 @@ pub(super) fn open(master: Master, slot: MasterSlot, opened: mpsc::Sender<Result
                 Master::Remote { address, credentials } => MasterClient::connect(&address, credentials).await?,
             };
             let link = client.agent_link().await?;
-            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(client);
+            slot.send_replace(Some(client));
             Ok(link)
         };
         // The agent has ended meanwhile, otherwise.

@@ -1,7 +1,7 @@
 //! The I/O around the agent's core: one task owns the core, gives it what happens, and carries out what it wants.
 
 mod as_user;
-mod bounds;
+pub(crate) mod bounds;
 mod config;
 pub mod detect;
 mod executors;
@@ -18,7 +18,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mesos_plugin_api::v1::AgentInfo;
@@ -30,7 +30,7 @@ pub use config::{AgentConfig, AgentError, Bounds, Master};
 use self::executors::Executors;
 use self::fetcher::{Fetcher, MasterSlot};
 use self::files::{Execs, Files};
-use self::link::MasterLink;
+use self::link::{MasterLink, Opened};
 use self::processes::Process;
 use self::sandboxes::{Attic, Sandboxes};
 use self::users::Users;
@@ -39,7 +39,6 @@ use super::core::{Agent, Settings};
 use super::event::{Effect, Event, LocalId};
 use crate::launcher::{self, LauncherClient, LauncherEvents, Request};
 use crate::master::shell::hex;
-use crate::protocol::client::ClientError;
 use crate::protocol::{AgentCall, AgentEvent};
 use crate::time::Clock;
 
@@ -184,7 +183,7 @@ struct Shell {
     master: Master,
     master_slot: MasterSlot,
     link: Option<MasterLink>,
-    opened: (mpsc::Sender<Result<MasterLink, ClientError>>, mpsc::Receiver<Result<MasterLink, ClientError>>),
+    opened: (mpsc::Sender<Opened>, mpsc::Receiver<Opened>),
     /// Calls for the next batch.
     outgoing: Vec<AgentCall>,
     launcher: LauncherClient,
@@ -287,7 +286,7 @@ impl Shell {
         None
     }
 
-    fn on_opened(&mut self, link: Result<MasterLink, ClientError>) {
+    fn on_opened(&mut self, link: Opened) {
         match link {
             Ok(link) => {
                 self.link = Some(link);
@@ -310,7 +309,7 @@ impl Shell {
     fn drop_link(&mut self) {
         self.link = None;
         self.outgoing.clear();
-        *self.master_slot.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.master_slot.send_replace(None);
     }
 
     /// What doesn't go now is tried again after the launcher's next word, of which there are some if it has so much to do.

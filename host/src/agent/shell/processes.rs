@@ -123,13 +123,14 @@ impl Shell {
         let executor = launch.plugin().map(|plugin| ExecutorPlace {
             socket: self.work_dir.executor_socket(),
             token: self.executors.expect(id, &container),
+            output_bytes_max: self.config.bounds.output_bytes_max,
             plugin: plugin_path(&self.work_dir.plugins(), &plugin.sha256),
         });
         let launching = Launching { launch, container, account, program: &self.program, executor };
         let sandbox = launch.sandbox().clone();
         self.requests.push(Request::Launch(Box::new(launching.spec())));
         // The one who looks ends after the shell.
-        let _ = self.outputs.send(Change::Started(id, sandbox));
+        let _ = self.outputs.send(Change::Started(id.0, OUTPUTS.map(|name| sandbox.join(name)).into()));
     }
 
     pub(super) fn signal(&mut self, id: LocalId, signal: i32) {
@@ -141,7 +142,7 @@ impl Shell {
     pub(super) fn ended(&mut self, id: LocalId) {
         let Some(process) = self.processes.remove(&id) else { return };
         process.abandon();
-        let _ = self.outputs.send(Change::Ended(id));
+        let _ = self.outputs.send(Change::Ended(id.0));
         match &process.kind {
             Kind::Own { launch: Launch::Task(task), .. } => {
                 let framework_id = task.framework.id.clone().unwrap_or_default();

@@ -16,8 +16,10 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use mesos_plugin_api::v1::{Reason, Uri};
+use tokio::sync::watch;
 
 use super::as_user::blocking;
 use super::sandboxes::is_inside;
@@ -26,7 +28,10 @@ use crate::agent::event::Refusal;
 use crate::protocol::client::MasterClient;
 
 /// The way to the master at present, if there is one.
-pub(super) type MasterSlot = Arc<Mutex<Option<MasterClient>>>;
+pub(super) type MasterSlot = Arc<watch::Sender<Option<MasterClient>>>;
+
+/// How long a fetch from the master waits for one.
+const MASTER_WAIT: Duration = Duration::from_secs(30);
 
 /// Fetches; one fetch at a time of each URI.
 pub(super) struct Fetcher {
@@ -108,8 +113,7 @@ impl Fetcher {
         let part = cache::Part::new(&self.folder);
         let found = match scheme(&uri.value)? {
             Scheme::Blob(hash) => {
-                let master = self.master.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                let master = master.ok_or_else(|| FetchError::Refused("there is no master at present".into()))?;
+                let master = self.master().await?;
                 let got = master.get_blob(hash, part.path()).await;
                 got.map_err(|error| FetchError::Refused(error.to_string()))?;
                 let path = part.path().to_owned();
@@ -126,6 +130,13 @@ impl Fetcher {
             return Ok(part.into_cached());
         }
         part.keep_as(&self.folder, &key, self.bytes_max)
+    }
+
+    async fn master(&self) -> Result<MasterClient, FetchError> {
+        let mut slot = self.master.subscribe();
+        let master = tokio::time::timeout(MASTER_WAIT, slot.wait_for(Option::is_some)).await;
+        let master = master.ok().and_then(Result::ok).and_then(|master| master.clone());
+        master.ok_or_else(|| FetchError::Refused("there is no master at present".into()))
     }
 
     fn busy(&self, uri: &str) -> Arc<tokio::sync::Mutex<()>> {

@@ -28,6 +28,9 @@ pub(in crate::agent::shell) const CONTAINER_PREFIX: &str = "exec-";
 const OUTPUTS_MAX: usize = 8;
 const CHUNK: usize = 64 << 10;
 
+/// Who waits for the ends of containers.
+type Waiting = BTreeMap<String, oneshot::Sender<Result<ExitStatus, String>>>;
+
 type Outputs = mpsc::Sender<Result<ExecOutput, Status>>;
 
 /// Commands that run beside tasks.
@@ -36,7 +39,7 @@ pub(in crate::agent::shell) struct Execs {
     launcher: LauncherClient,
     incarnation: String,
     last: Arc<AtomicU64>,
-    waiting: Arc<Mutex<BTreeMap<String, oneshot::Sender<Result<ExitStatus, String>>>>>,
+    waiting: Arc<Mutex<Waiting>>,
 }
 
 /// Our ends of what the command has as standard descriptors.
@@ -61,7 +64,7 @@ impl Execs {
         }
     }
 
-    fn waiting(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, oneshot::Sender<Result<ExitStatus, String>>>> {
+    fn waiting(&self) -> std::sync::MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -307,3 +307,16 @@ async fn nothing_is_left_of_a_framework_that_is_shut_down() {
     assert!(register.tasks.is_empty() && register.executors.is_empty(), "{register:?}");
     env.stop().await;
 }
+
+#[tokio::test]
+async fn output_of_an_executors_processes_is_bounded() {
+    let mut env = TestEnv::with(|config| config.bounds.output_bytes_max = 64 << 10).await;
+    env.run(vec![env.task("t", "head -c 3000000 /dev/zero | tr '\\0' x; sleep 100")]).await;
+    use std::os::unix::fs::MetadataExt;
+    env.wait_for(|env| {
+        let file = env.sandbox("t").join("t.out").metadata();
+        file.is_ok_and(|file| file.len() == 3_000_000 && file.blocks() * 512 <= 128 << 10)
+    })
+    .await;
+    env.stop().await;
+}

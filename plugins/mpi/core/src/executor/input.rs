@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use mesos_plugin_api::ExecutorCalls;
+use mesos_plugin_api::v1::executor::Written;
 
 use super::tell;
 use crate::messages::report::Report as Tell;
@@ -36,10 +37,11 @@ impl InputReaders {
         }
     }
 
-    /// The slowest reader counts: so the window bounds what waits for it.
-    pub(super) fn written(&mut self, process: u64, bytes: u64, calls: &mut ExecutorCalls) {
-        if let Some(taken) = self.taken.get_mut(&process) {
-            *taken += bytes;
+    /// The slowest reader counts: so the window bounds what waits for it. What a process was written on other streams, such as
+    /// the answers to PMI, is no input.
+    pub(super) fn written(&mut self, written: &Written, calls: &mut ExecutorCalls) {
+        if let Some(taken) = self.taken.get_mut(&written.process).filter(|_| written.stream == STDIN_STREAM) {
+            *taken += written.bytes;
             self.tell_progress(calls);
         }
     }
@@ -57,5 +59,20 @@ impl InputReaders {
             self.told = slowest.unwrap_or(self.told);
             tell(calls, Tell::InputTaken(InputTaken { bytes: self.told, closed: closed.then_some(true) }));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_to_pmi_are_no_input() {
+        let mut readers = InputReaders::new([1]);
+        let mut calls = ExecutorCalls::default();
+        readers.written(&Written { process: 1, stream: STDIN_STREAM - 1, bytes: 50 }, &mut calls);
+        assert!(calls.take().is_empty());
+        readers.written(&Written { process: 1, stream: STDIN_STREAM, bytes: 50 }, &mut calls);
+        assert_eq!((calls.take().len(), readers.told), (1, 50));
     }
 }

@@ -259,8 +259,8 @@ impl Executor for NodeExecutor {
             Event::ProcessFailed(_) | Event::ProcessExited(_) => self.process_event(now, event, calls),
             Event::StreamData(data) => self.stream(now, data.process, data.stream, &data.data, calls),
             Event::Written(written) => match &mut self.work {
-                Some(Work::Ranks(ranks)) => ranks.input().written(written.process, written.bytes, calls),
-                Some(Work::Daemons(daemons)) => daemons.input().written(written.process, written.bytes, calls),
+                Some(Work::Ranks(ranks)) => ranks.input().written(&written, calls),
+                Some(Work::Daemons(daemons)) => daemons.input().written(&written, calls),
                 None => {}
             },
             Event::Knock(knock) => match &mut self.work {

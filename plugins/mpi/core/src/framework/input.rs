@@ -62,7 +62,7 @@ impl InputFlow {
     /// With no reader left, what still comes is dropped, and the writer before us in a pipe isn't held up.
     fn pause_if_full(&mut self, calls: &mut Calls) {
         let slowest = self.taken.values().min();
-        let full = slowest.is_some_and(|taken| self.sent - taken >= WINDOW_BYTES);
+        let full = slowest.is_some_and(|taken| self.sent.saturating_sub(*taken) >= WINDOW_BYTES);
         self.pause(full, calls);
     }
 
