@@ -86,9 +86,8 @@ pub async fn down(folders: &StateFolders, credentials: Credentials) -> Result<bo
     let record = super::running(folders)?;
     if let Some(record) = &record {
         let told = tear_down_all(&record.master.address, credentials);
-        match tokio::time::timeout(FRAMEWORKS_GRACE, told).await {
-            Ok(Err(error)) => tracing::info!(%error, "the frameworks can't be told of the end"),
-            Ok(Ok(())) | Err(_) => {}
+        if let Ok(Err(error)) = tokio::time::timeout(FRAMEWORKS_GRACE, told).await {
+            tracing::info!(%error, "the frameworks can't be told of the end");
         }
     }
     clear_away(folders)?;
