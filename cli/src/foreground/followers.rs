@@ -31,7 +31,7 @@ const RETRY: Duration = Duration::from_millis(500);
 /// A line that is longer is shown in pieces.
 const LINE_BYTES_MAX: usize = 64 << 10;
 /// The beginning of an unlabelled line is shown when its end hasn't come for so long: it may be a prompt.
-const PROMPT_AFTER: Duration = Duration::from_millis(50);
+const PROMPT_AFTER: Duration = Duration::from_millis(250);
 
 /// The followers of one framework.
 pub struct Followers {
@@ -145,15 +145,17 @@ impl Follower {
         loop {
             let prompt = self.sinks.iter().filter_map(|sink| sink.prompt_at).min();
             tokio::select! {
+                // What has come already may end the line.
+                biased;
                 chunk = stream.recv() => match chunk {
                     Some(chunk) => self.take(chunk?).await?,
                     None => break,
                 },
-                () = sleep_until(prompt) => {}
-            }
-            let now = Instant::now();
-            for sink in self.sinks.iter_mut().filter(|sink| sink.prompt_at.is_some_and(|at| at <= now)) {
-                sink.show_rest().await?;
+                () = sleep_until(prompt) => {
+                    for sink in self.sinks.iter_mut().filter(|sink| sink.prompt_at == prompt) {
+                        sink.show_rest().await?;
+                    }
+                }
             }
         }
         let complete = !self.wanted.growing || self.sinks.iter().all(|sink| sink.ended);
