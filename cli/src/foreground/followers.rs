@@ -15,6 +15,7 @@ use mesos_plugin_api::framework::{Follow, FollowFile};
 use mesos_plugin_api::v1::FrameworkId;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::screen::{Screen, Word};
 use crate::sandbox::Sandboxes;
@@ -27,8 +28,10 @@ const TRIES_MAX: u32 = 20;
 const TRIES_AT_END_MAX: u32 = 4;
 /// Between these tries.
 const RETRY: Duration = Duration::from_millis(500);
-/// A labelled line is shown in pieces of at most so many bytes.
+/// A line that is longer is shown in pieces.
 const LINE_BYTES_MAX: usize = 64 << 10;
+/// The beginning of an unlabelled line is shown when its end hasn't come for so long: it may be a prompt.
+const PROMPT_AFTER: Duration = Duration::from_millis(250);
 
 /// The followers of one framework.
 pub struct Followers {
@@ -139,8 +142,21 @@ impl Follower {
         let located = self.sandboxes.locate(&self.wanted.task, self.wanted.framework.as_deref()).await?;
         let files = self.sinks.iter().map(|sink| ReadFile { path: sink.file.path.clone(), offset: Some(sink.offset) });
         let mut stream = self.sandboxes.read(&located, files.collect(), self.wanted.growing).await?;
-        while let Some(chunk) = stream.recv().await {
-            self.take(chunk?).await?;
+        loop {
+            let prompt = self.sinks.iter().filter_map(|sink| sink.prompt_at).min();
+            tokio::select! {
+                // What has come already may end the line.
+                biased;
+                chunk = stream.recv() => match chunk {
+                    Some(chunk) => self.take(chunk?).await?,
+                    None => break,
+                },
+                () = sleep_until(prompt) => {
+                    for sink in self.sinks.iter_mut().filter(|sink| sink.prompt_at == prompt) {
+                        sink.show_rest().await?;
+                    }
+                }
+            }
         }
         let complete = !self.wanted.growing || self.sinks.iter().all(|sink| sink.ended);
         if complete { Ok(()) } else { Err(anyhow!("the agent ended the stream early")) }
@@ -156,13 +172,22 @@ impl Follower {
     }
 }
 
-/// Where a file's bytes go.
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Where a file's bytes go: by whole lines, so that lines of several files on one terminal don't mix.
 pub struct Sink {
     file: FollowFile,
     screen: Screen,
     to_file: Option<File>,
-    /// The beginning of a labelled line whose end hasn't come.
+    /// The beginning of a line whose end hasn't come.
     line: VecDeque<u8>,
+    /// When it is shown without its end.
+    pub(super) prompt_at: Option<Instant>,
     offset: u64,
     ended: bool,
 }
@@ -181,7 +206,15 @@ impl Sink {
             }
             None => None,
         };
-        Ok(Self { file, screen: screen.clone(), to_file, line: VecDeque::new(), offset: 0, ended: false })
+        Ok(Self {
+            file,
+            screen: screen.clone(),
+            to_file,
+            line: VecDeque::new(),
+            prompt_at: None,
+            offset: 0,
+            ended: false,
+        })
     }
 
     /// Bytes from that offset on. A gap means that the agent has dropped the oldest output to bound the file's size.
@@ -191,27 +224,20 @@ impl Sink {
             self.screen.remark(&format!("{lost} bytes of {} were dropped before they were read", self.file.path)).await;
         }
         self.offset = offset + data.len() as u64;
-        match &self.file.label {
-            None => self.write(data.to_vec()).await,
-            Some(_) => {
-                self.line.extend(data);
-                self.whole_lines().await
-            }
-        }
-    }
-
-    async fn whole_lines(&mut self) -> Result<()> {
+        self.line.extend(data);
         let end = self.line.iter().rposition(|byte| *byte == b'\n').map_or(0, |place| place + 1);
         let end = if end == 0 && self.line.len() >= LINE_BYTES_MAX { self.line.len() } else { end };
         let whole: Vec<u8> = self.line.drain(..end).collect();
-        self.write_labelled(&whole).await
+        let waits = self.file.label.is_none() && !self.line.is_empty();
+        let since = self.prompt_at.filter(|_| end == 0).unwrap_or_else(|| Instant::now() + PROMPT_AFTER);
+        self.prompt_at = waits.then_some(since);
+        self.write_lines(whole).await
     }
 
-    async fn write_labelled(&mut self, lines: &[u8]) -> Result<()> {
-        if lines.is_empty() {
-            return Ok(());
-        }
-        let label = self.file.label.clone().unwrap_or_default();
+    async fn write_lines(&mut self, lines: Vec<u8>) -> Result<()> {
+        let Some(label) = self.file.label.as_ref().filter(|_| !lines.is_empty()) else {
+            return self.write(lines).await;
+        };
         let mut labelled = Vec::with_capacity(lines.len() + 16);
         for line in lines.split_inclusive(|byte| *byte == b'\n') {
             labelled.extend_from_slice(label.as_bytes());
@@ -224,6 +250,9 @@ impl Sink {
     }
 
     async fn write(&mut self, data: Vec<u8>) -> Result<()> {
+        if data.is_empty() {
+            return Ok(());
+        }
         match &mut self.to_file {
             Some(file) => file.write_all(&data).context("the output file can't be written"),
             None => {
@@ -235,7 +264,13 @@ impl Sink {
 
     /// A last line without a line feed gets one where it is labelled.
     pub async fn end(&mut self) -> Result<()> {
+        self.show_rest().await
+    }
+
+    /// Shows the beginning of a line without its end.
+    pub(super) async fn show_rest(&mut self) -> Result<()> {
+        self.prompt_at = None;
         let rest: Vec<u8> = self.line.drain(..).collect();
-        self.write_labelled(&rest).await
+        self.write_lines(rest).await
     }
 }

@@ -161,13 +161,28 @@ async fn labelled_lines_are_whole_also_the_last_one() {
 }
 
 #[tokio::test]
-async fn bytes_without_a_label_are_shown_as_they_come_and_a_gap_is_told() {
+async fn lines_of_several_files_do_not_mix_and_a_prompt_is_shown_in_the_end() {
+    let paper = Paper::default();
+    let screen = paper.screen(false);
+    let [mut one, mut two] = [(); 2].map(|()| Sink::open(labelled(None), &screen).expect("opens"));
+    one.take(0, b"half of ").await.expect("taken");
+    two.take(0, b"two\n").await.expect("taken");
+    one.take(8, b"one\npassword: ").await.expect("taken");
+    screen.end().await;
+    assert_eq!(paper.text("out"), "two\nhalf of one\n");
+    assert!(one.prompt_at.is_some() && two.prompt_at.is_none());
+    one.show_rest().await.expect("shown");
+    screen.end().await;
+    assert_eq!(paper.text("out"), "two\nhalf of one\npassword: ");
+    assert!(one.prompt_at.is_none());
+}
+
+#[tokio::test]
+async fn a_gap_is_told() {
     let paper = Paper::default();
     let screen = paper.screen(false);
     let mut sink = Sink::open(labelled(None), &screen).expect("opens");
     sink.take(0, b"half a li").await.expect("taken");
-    screen.end().await;
-    assert_eq!(paper.text("out"), "half a li");
     sink.take(109, b"ne\n").await.expect("taken");
     screen.end().await;
     assert!(paper.text("err").contains("100 bytes of stdout were dropped"), "{}", paper.text("err"));

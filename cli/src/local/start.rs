@@ -8,9 +8,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, bail};
 use mesos_host::agent::detect;
 use mesos_host::protocol::client::{Credentials, MasterClient};
-use mesos_host::protocol::{ListAgents, operator_call};
+use mesos_host::protocol::{ListAgents, ListFrameworks, TeardownCall, operator_call, operator_reply};
 use mesos_plugin_api::framework::Progress;
-use mesos_plugin_api::v1::Resources;
+use mesos_plugin_api::v1::{FrameworkId, Resources};
 use tokio::time::Instant;
 
 use super::{Agent, Process, Record, StateFolders, end_all};
@@ -21,6 +21,8 @@ use crate::foreground::{Screen, Word};
 const START_MAX: Duration = Duration::from_secs(30);
 /// Between two looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// How long frameworks may take to be torn down; what is left then ends with the agents.
+const FRAMEWORKS_GRACE: Duration = Duration::from_secs(5);
 /// How long agents may take to kill their tasks; their launchers have 15 s for it.
 const AGENTS_GRACE: Duration = Duration::from_secs(20);
 /// How long the master may take.
@@ -76,14 +78,41 @@ pub async fn up(folders: &StateFolders, plan: &Plan) -> Result<()> {
 ///
 /// # Errors
 /// A process doesn't end, or an `up` is at it.
-pub fn down(folders: &StateFolders) -> Result<bool> {
+pub async fn down(folders: &StateFolders, credentials: Credentials) -> Result<bool> {
     if !folders.state.exists() {
         return Ok(false);
     }
     let _lock = folders.lock()?;
-    let ran = super::running(folders)?.is_some();
+    let record = super::running(folders)?;
+    if let Some(record) = &record {
+        let told = tear_down_all(&record.master.address, credentials);
+        if let Ok(Err(error)) = tokio::time::timeout(FRAMEWORKS_GRACE, told).await {
+            tracing::info!(%error, "the frameworks can't be told of the end");
+        }
+    }
     clear_away(folders)?;
-    Ok(ran)
+    Ok(record.is_some())
+}
+
+/// Commands in front of a framework end then, instead of waiting for another master.
+async fn tear_down_all(master: &str, credentials: Credentials) -> Result<()> {
+    let client = MasterClient::connect(master, credentials).await?;
+    loop {
+        let replies = client.ask(operator_call::Call::ListFrameworks(ListFrameworks { completed: None })).await?;
+        let ids = replies.into_iter().filter_map(|reply| match reply {
+            operator_reply::Reply::Framework(state) => state.framework.id,
+            _ => None,
+        });
+        let ids: Vec<FrameworkId> = ids.collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        for id in ids {
+            // One that is ending already is asked again, and refuses: that is fine.
+            let _ = client.ask(operator_call::Call::Teardown(TeardownCall { framework: id.to_string() })).await;
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
 }
 
 /// Ends whatever of the record lives, and removes it with all sandboxes.

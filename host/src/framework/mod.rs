@@ -82,6 +82,8 @@ pub struct Runner {
     connected: bool,
     started: bool,
     ended: bool,
+    /// For the half, from before it was started.
+    early: Vec<HalfEvent>,
     offers: BTreeSet<OfferId>,
     suppressed: bool,
     gangs: BTreeMap<String, GangRequest>,
@@ -118,6 +120,7 @@ impl Runner {
             connected: false,
             started: false,
             ended: false,
+            early: Vec::new(),
             offers: BTreeSet::new(),
             suppressed: false,
             gangs: BTreeMap::new(),
@@ -147,11 +150,13 @@ impl Runner {
                 }
             }
             Event::ForHalf(event) if self.started => self.give(now, event, effects),
-            // Nothing can be meant for a half that knows nothing yet, but a signal to end.
+            // A half that knows nothing yet has nothing to end in order.
             Event::ForHalf(HalfEvent::Signal(signal)) if [2, 15].contains(&signal.number) => {
                 self.end(128 + signal.number, None, effects);
             }
-            Event::ForHalf(_) | Event::DeadlinePassed => {}
+            // Standard input is there before the master has answered.
+            Event::ForHalf(event) => self.early.push(event),
+            Event::DeadlinePassed => {}
         }
         self.pass_deadlines(now, effects);
     }
@@ -261,6 +266,9 @@ impl Runner {
                 plugin: self.plugin.clone(),
             };
             self.give(now, HalfEvent::Started(started), effects);
+            for event in std::mem::take(&mut self.early) {
+                self.give(now, event, effects);
+            }
         } else {
             self.resume(now, effects);
         }

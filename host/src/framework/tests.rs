@@ -35,13 +35,18 @@ struct TestEnv {
 impl TestEnv {
     /// Subscribed, with nothing noted yet.
     fn new() -> Self {
+        let mut env = Self::unsubscribed();
+        env.subscribed();
+        env.seen();
+        env
+    }
+
+    fn unsubscribed() -> Self {
         let script = Script::default();
         let info = FrameworkInfo { name: "f".into(), user: "u".into(), role: "r".into(), ..Default::default() };
         let mut env =
             Self { runner: Runner::new(Box::new(script.clone()), info, None, None), script, now: Time(1_000_000_000) };
         env.handle(Event::Connected);
-        env.subscribed();
-        env.seen();
         env
     }
 
@@ -263,4 +268,20 @@ fn a_fatal_error_ends_the_framework_with_its_words() {
     assert!(
         matches!(&effects[..], [Effect::Ended { exit_code: 1, message: Some(text) }] if text.contains("took F1 over"))
     );
+}
+
+#[test]
+fn standard_input_that_comes_early_is_kept() {
+    let mut env = TestEnv::unsubscribed();
+    let stdin = |data: u8| HalfEvent::Stdin(mesos_plugin_api::v1::framework::Stdin { data: vec![data], end: None });
+    env.handle(Event::ForHalf(stdin(1)));
+    env.handle(Event::ForHalf(stdin(2)));
+    assert!(env.seen().is_empty());
+    env.subscribed();
+    let seen = env.seen();
+    assert!(matches!(
+        &seen[..],
+        [HalfEvent::Started(_), HalfEvent::Stdin(one), HalfEvent::Stdin(two), HalfEvent::Connected(_)]
+            if (one.data[0], two.data[0]) == (1, 2)
+    ));
 }

@@ -68,7 +68,7 @@ pub fn mpirun_argv(mpirun: &str, program: &[u8], start: &Start, openmpi: &OpenMp
         // The variables for these two are ignored.
         words.extend(["--leave-session-attached", "--prtemca", "plm_ssh_no_tree_spawn", "1"]);
     }
-    let shell = rank_shell(start.input.as_ref(), openmpi.split_output());
+    let shell = rank_shell(start.input.as_ref());
     words.extend(["/bin/sh", "-c", &shell, "sh"]);
     let mut argv: Vec<Vec<u8>> = words.into_iter().map(|word| word.as_bytes().to_vec()).collect();
     argv.push(program.to_vec());
@@ -78,7 +78,7 @@ pub fn mpirun_argv(mpirun: &str, program: &[u8], start: &Start, openmpi: &OpenMp
 
 /// The shell around a rank. It catches what `mpirun` sends to the rank's group, and does nothing with it: it must outlive the
 /// rank to tell its end. A trap is not inherited by the rank, as an ignored signal would be.
-fn rank_shell(input: Option<&Input>, split_output: bool) -> String {
+fn rank_shell(input: Option<&Input>) -> String {
     let rank = "$OMPI_COMM_WORLD_RANK";
     let stdin = match input.and_then(|input| input.from.as_ref()) {
         Some(From::Rank(reader)) => {
@@ -88,11 +88,7 @@ fn rank_shell(input: Option<&Input>, split_output: bool) -> String {
         Some(From::File(file)) => format!("exec <\"${SANDBOX_VARIABLE}/{file}\"; "),
         Some(From::None(_)) | None => String::new(),
     };
-    let output = if split_output {
-        format!("exec >>\"${SANDBOX_VARIABLE}/stdout.{rank}\" 2>>\"${SANDBOX_VARIABLE}/stderr.{rank}\"; ")
-    } else {
-        String::new()
-    };
+    let output = format!("exec >>\"${SANDBOX_VARIABLE}/stdout.{rank}\" 2>>\"${SANDBOX_VARIABLE}/stderr.{rank}\"; ");
     format!(
         "trap : HUP INT TERM USR1 USR2; \
          [ \"$OMPI_COMM_WORLD_LOCAL_RANK\" != 0 ] || \"${KNOCK_VARIABLE}\" {RANKS_STARTED}; \

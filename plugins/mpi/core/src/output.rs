@@ -80,12 +80,6 @@ pub fn expand(pattern: &str, letters: Letters<'_>) -> Result<String, String> {
     Ok(name)
 }
 
-/// Whether each rank's output must lie in a file of its own: with `mpirun`, all of it comes mixed otherwise.
-pub fn is_split(job: &Job) -> bool {
-    let by_rank = |pattern: &Option<String>| pattern.as_deref().is_some_and(|p| p.contains("%t") || p.contains("%n"));
-    job.label() || by_rank(&job.stdout) || by_rank(&job.stderr)
-}
-
 /// What to show of one rank.
 pub fn follow_rank(job: &Job, job_id: &str, rank: u32, node: u32) -> Vec<FollowFile> {
     let letters = Letters { rank, node, job: job_id };
@@ -97,16 +91,12 @@ pub fn follow_rank(job: &Job, job_id: &str, rank: u32, node: u32) -> Vec<FollowF
         .collect()
 }
 
-/// What to show of `mpirun`, which collects what its ranks write.
+/// What to show of `mpirun`: its own words alone, for the terminal. What its ranks write goes past it into a file for each, as
+/// it would mix their lines.
 pub fn follow_mpirun(job: &Job, job_id: &str) -> Vec<FollowFile> {
     let letters = Letters { rank: 0, node: 0, job: job_id };
-    // With split output only mpirun's own words are left here; they belong on the terminal.
-    let pattern = |pattern: &Option<String>| if is_split(job) { None } else { pattern.clone() };
-    let files = [
-        ("stdout".to_string(), false, pattern(&job.stdout)),
-        ("stderr".to_string(), true, pattern(stderr_pattern(job))),
-    ];
-    files.into_iter().filter_map(|(path, stderr, pattern)| follow(job, path, stderr, &pattern, None, letters)).collect()
+    let files = [("stdout".to_string(), false), ("stderr".to_string(), true)];
+    files.into_iter().filter_map(|(path, stderr)| follow(job, path, stderr, &None, None, letters)).collect()
 }
 
 /// As with srun, `-o` alone takes both.

@@ -27,7 +27,7 @@ use crate::messages::order::Order as Do;
 use crate::messages::report::Report as Tell;
 use crate::messages::{Inspected, Job, Report, Signal, Start, Stop};
 use crate::outcome::{Outcome, Verdict};
-use crate::output::{follow_mpirun, follow_rank, is_split};
+use crate::output::{follow_mpirun, follow_rank};
 use crate::placement::Placement;
 use crate::pmi1::VALUE_BYTES_MAX;
 use input::InputFlow;
@@ -263,15 +263,12 @@ impl JobFramework {
     }
 
     fn follow(&self, node: &NodeState, calls: &mut Calls) {
-        let by_rank = self.mpirun.is_none() || is_split(&self.job);
         let mut files = Vec::new();
         if self.mpirun.is_some() && node.index == 0 {
             files.extend(follow_mpirun(&self.job, &self.job_id));
         }
-        if by_rank {
-            let ranks = self.placement.ranks_of(node.index);
-            files.extend(ranks.into_iter().flat_map(|rank| follow_rank(&self.job, &self.job_id, rank, node.index)));
-        }
+        let ranks = self.placement.ranks_of(node.index);
+        files.extend(ranks.into_iter().flat_map(|rank| follow_rank(&self.job, &self.job_id, rank, node.index)));
         if !files.is_empty() {
             calls.follow(node.task_id.clone(), files);
         }

@@ -14,7 +14,6 @@ use crate::messages::{
 };
 use crate::openmpi::{daemon_line, node_of_name, subnet, subnet_suits_daemons};
 use crate::outcome::{MpirunRecords, Verdict};
-use crate::output::is_split;
 
 /// By when each node must have its ranks: `mpirun` waits without end for a daemon that doesn't call back.
 pub(super) const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -62,7 +61,6 @@ impl Mpirun {
     pub(super) fn share(&self, job: &Job, node: u32, slots: impl Fn() -> Vec<u32>) -> OpenMpi {
         OpenMpi {
             major: self.major,
-            split_output: is_split(job).then_some(true),
             slots: if node as usize == MPIRUN_NODE { slots() } else { Vec::new() },
             distribution: job.distribution,
             subnet: self.subnet.clone(),
