@@ -67,6 +67,20 @@ fn an_embedded_mpi_job_leaves_nothing_however_it_ends() {
 }
 
 #[test]
+fn embedded_mpi_jobs_that_start_at_once_do_not_meet() {
+    let mpi = or_skip!(Mpi::mpich());
+    let hello = programs::compiled(&mpi, "hello");
+    let mesos = Mesos::new();
+    let start = |_| mesos.cmd(["run-mpi", "-n", "3", "--oversubscribe"]).arg(&hello).start();
+    let jobs: Vec<_> = (0..4).map(start).collect();
+    for job in jobs {
+        let ended = job.wait().expect_success();
+        assert_eq!(ended.stdout.lines().filter(|line| line.contains(" of 3 ")).count(), 3, "{ended}");
+    }
+    mesos.assert_nothing_left();
+}
+
+#[test]
 fn a_local_cluster_is_found_by_later_commands_until_it_is_taken_down() {
     let mesos = Mesos::new();
     mesos.cmd(["up", "--agents", "2"]).run().expect_success();

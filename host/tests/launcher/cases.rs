@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use mesos_host::launcher::{
     AgentLoss, Event, ExitStatus, ExtraFd, LaunchSpec, LauncherClient, Listed, Request, Rlimit, Scope, Step, User,
-    connect, start,
+    connect, start, start_program,
 };
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -54,6 +54,7 @@ cases![
     tasks_live_through_kill_9_of_the_agent,
     everything_dies_with_kill_9_of_the_agent,
     everything_dies_when_no_agent_comes_back,
+    the_last_launcher_takes_the_shared_folder_with_it,
     a_second_launcher_is_refused,
     without_a_launcher_connect_says_so,
     the_client_for_tokio,
@@ -516,6 +517,23 @@ fn without_a_launcher_connect_says_so() {
     let dir = tempfile::tempdir().expect("a folder");
     let error = connect(dir.path(), AgentLoss::Kill).expect_err("there is none").to_string();
     assert!(error.contains("no launcher runs in"), "{error}");
+}
+
+fn the_last_launcher_takes_the_shared_folder_with_it() {
+    let parent = tempfile::tempdir().expect("a folder");
+    let shared = parent.path().join("cluster");
+    let [first, second] = ["agent-1", "agent-2"].map(|name| {
+        let dir = shared.join(name);
+        std::fs::create_dir_all(&dir).expect("a folder");
+        let program = Path::new("/proc/self/exe");
+        start_program(program, &dir, AgentLoss::Kill, Some(&shared)).expect("a launcher")
+    });
+    let pid = first.launcher().expect("it said welcome").pid;
+    drop(first);
+    wait_for("the first launcher's end", || (!is_alive(pid)).then_some(()));
+    assert!(shared.join("agent-2/launcher.log").exists());
+    drop(second);
+    wait_for("the end of the folder", || (!shared.exists()).then_some(()));
 }
 
 fn the_client_for_tokio() {
