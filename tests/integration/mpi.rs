@@ -77,18 +77,18 @@ struct Hello {
     rank: u32,
     size: u32,
     host: String,
-    parent: String,
+    sandbox: String,
 }
 
 /// What the ranks said, in the order of their numbers.
 fn hellos(finished: &Finished) -> Vec<Hello> {
     let read = |line: &str| {
         let words: Vec<&str> = line.split(' ').collect();
-        let ["rank", rank, "of", size, "on", host, "parent", parent] = words[..] else {
+        let ["rank", rank, "of", size, "on", host, "sandbox", sandbox] = words[..] else {
             panic!("{line:?} in\n{finished}")
         };
         let number = |text: &str| text.parse().unwrap_or_else(|_| panic!("{line:?} in\n{finished}"));
-        Hello { rank: number(rank), size: number(size), host: host.to_string(), parent: parent.to_string() }
+        Hello { rank: number(rank), size: number(size), host: host.to_string(), sandbox: sandbox.to_string() }
     };
     let mut all: Vec<Hello> = finished.stdout.lines().map(read).collect();
     all.sort_by_key(|hello| hello.rank);

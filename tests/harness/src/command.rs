@@ -218,6 +218,17 @@ impl Running {
         }
     }
 
+    /// Waits until stderr holds that text.
+    pub fn wait_for_remark(&mut self, text: &str) {
+        let seen = poll::within(self.limit, || {
+            let ended = self.has_ended();
+            if self.stderr().contains(text) { Some(true) } else { ended.then_some(false) }
+        });
+        if seen != Some(true) {
+            self.give_up(self.limit, &format!("{text:?} on stderr"));
+        }
+    }
+
     /// Whether it has ended.
     pub fn has_ended(&mut self) -> bool {
         if self.ended.is_none() {

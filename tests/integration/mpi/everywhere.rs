@@ -140,8 +140,10 @@ mod check {
         terminated.wait().expect_code(143);
         setting.assert_no_ranks_left("forever");
 
-        let stubborn = start(&["stubborn"]);
+        let mut stubborn = start(&["stubborn"]);
         stubborn.ctrl_c();
+        // Two signals at once are one.
+        stubborn.wait_for_remark("once more");
         stubborn.ctrl_c();
         assert_ne!(stubborn.wait().expect_code(130).stderr, "", "the person is told that it was forced");
         setting.assert_no_ranks_left("forever");
@@ -149,30 +151,31 @@ mod check {
     }
 }
 
-/// For each rank the number of its node, in the order in which nodes appear. Ranks of one node have one parent.
+/// For each rank the number of its node, in the order in which nodes appear. Ranks of one node have one sandbox.
 fn places(finished: &Finished) -> Vec<usize> {
     let hellos = hellos(finished);
     assert!(
         hellos.iter().zip(0..).all(|(hello, rank)| hello.rank == rank && hello.size == hellos.len() as u32),
         "{finished}"
     );
-    let mut parents: Vec<&str> = Vec::new();
-    let mut node = |parent| match parents.iter().position(|known| *known == parent) {
+    let mut sandboxes: Vec<&str> = Vec::new();
+    let mut node = |sandbox| match sandboxes.iter().position(|known| *known == sandbox) {
         Some(node) => node,
         None => {
-            parents.push(parent);
-            parents.len() - 1
+            sandboxes.push(sandbox);
+            sandboxes.len() - 1
         }
     };
-    hellos.iter().map(|hello| node(hello.parent.as_str())).collect()
+    hellos.iter().map(|hello| node(hello.sandbox.as_str())).collect()
 }
 
 /// One line on stderr holds all of these, and the agent's name where agents have names of their own.
 fn told(setting: &Setting, finished: &Finished, parts: &[&str]) {
-    let line = finished.stderr.lines().find(|line| parts.iter().all(|part| line.contains(part)));
+    let ours = finished.stderr.lines().filter(|line| line.starts_with("mesos: "));
+    let line = ours.into_iter().find(|line| parts.iter().all(|part| line.contains(part)));
     let line = line.unwrap_or_else(|| panic!("no line with {parts:?}: {finished}"));
     if setting.place == Place::Machines {
-        let named = ["m1", "m2", "m3", "m4"].iter().filter(|name| line.contains(*name)).count();
+        let named = ["m1", "m2", "m3", "m4"].iter().filter(|name| line.contains(&format!(" {name} "))).count();
         assert_eq!(named, 1, "the line names the agent: {line}");
     }
 }

@@ -151,10 +151,10 @@ impl Surroundings<'_> {
         let mut tuning = Vec::new();
         tuning.extend(self.openmpi.subnet.as_deref().map(|subnet| ("OMPI_MCA_btl_tcp_if_include", subnet)));
         if self.openmpi.shared_machine() {
-            // Segments of shared memory bear the machine's name and the local rank: those of two nodes would meet in
-            // /dev/shm, and the ranks crash.
-            tuning.push(("OMPI_MCA_btl_vader_backing_directory", self.sandbox));
-            tuning.push(("OMPI_MCA_btl_sm_backing_directory", self.sandbox));
+            // Segments of shared memory bear the machine's name and the local rank: those of two nodes would meet, and the
+            // ranks crash. Such a cluster is for trying things out: it may be slow, but not wrong.
+            tuning.push(("OMPI_MCA_pml", "ob1"));
+            tuning.push(("OMPI_MCA_btl", "self,tcp"));
             // Groups ranks by the machine's name in one place and by node in another, and waits without end.
             tuning.push(("OMPI_MCA_coll", "^han"));
         }
@@ -306,7 +306,7 @@ mod tests {
     #[test]
     fn nodes_that_share_a_machine_share_no_memory() {
         let openmpi = OpenMpi { major: 5, shared_machine: Some(true), ..OpenMpi::default() };
-        assert_eq!(told(&openmpi, "OMPI_MCA_btl_sm_backing_directory").as_deref(), Some("/sb"));
+        assert_eq!(told(&openmpi, "OMPI_MCA_btl").as_deref(), Some("self,tcp"));
         assert_eq!(told(&openmpi, "OMPI_MCA_coll").as_deref(), Some("^han"));
     }
 }

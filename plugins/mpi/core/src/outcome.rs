@@ -94,9 +94,11 @@ impl MpirunRecords {
         self.failures.push(verdict);
     }
 
-    /// The first failure that isn't the end of a rank by `mpirun`, which gives TERM to all ranks when one has failed.
+    /// The first failure that isn't a consequence of another one; with nothing else, a lost connection counts.
     pub fn first(&self) -> Option<Verdict> {
-        self.failures.iter().find(|failure| failure.exit_code != ENDED_BY_TERM).cloned()
+        let consequence = |failure: &&Verdict| [ENDED_BY_TERM, LOST_CONNECTION].contains(&failure.exit_code);
+        let lost = || self.failures.iter().find(|failure| failure.exit_code == LOST_CONNECTION);
+        self.failures.iter().find(|failure| !consequence(failure)).or_else(lost).cloned()
     }
 
     /// The failure of the job, if there was one.
@@ -112,7 +114,10 @@ impl MpirunRecords {
     }
 }
 
+/// `mpirun` gives TERM to all ranks when one has failed.
 const ENDED_BY_TERM: i32 = 143;
+/// A rank of Open MPI 5 exits so when its daemon goes, as it does after another rank has failed.
+const LOST_CONNECTION: i32 = 14;
 
 #[cfg(test)]
 mod tests {

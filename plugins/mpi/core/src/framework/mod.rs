@@ -87,6 +87,8 @@ pub struct JobFramework {
     input: InputFlow,
     outcome: Outcome,
     interrupts: u32,
+    /// The first signal by which the person wanted it to end.
+    ended_by: Option<i32>,
 }
 
 impl JobFramework {
@@ -113,6 +115,7 @@ impl JobFramework {
             input: InputFlow::default(),
             outcome: Outcome::default(),
             interrupts: 0,
+            ended_by: None,
         })
     }
 
@@ -336,6 +339,9 @@ impl JobFramework {
                 self.end(now, Duration::ZERO, GIVE_UP_FORCED, calls);
             }
             Phase::Running => {
+                if ends {
+                    self.ended_by.get_or_insert(number);
+                }
                 self.nodes.iter().for_each(|node| node.send(Do::Signal(Signal { number }), calls));
                 if number == SIGINT {
                     self.say("interrupt sent to all ranks; once more kills them", calls);

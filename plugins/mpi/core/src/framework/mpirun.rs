@@ -123,7 +123,11 @@ impl JobFramework {
         }
         let launch_failed =
             ended.message.map(|message| Verdict::new(ended.exit.shell_code(), format!("mpirun on {host}: {message}")));
-        match launch_failed.or_else(|| mpirun.records.verdict(&ended.exit, &host)) {
+        // `mpirun` says 1 after an interrupt.
+        let interrupted = self.ended_by.map(|signal| {
+            Verdict::new(128 + signal, format!("ended by {}, as was wanted", ExitStatus::signal(signal)))
+        });
+        match interrupted.or(launch_failed).or_else(|| mpirun.records.verdict(&ended.exit, &host)) {
             Some(verdict) => self.fail(now, verdict, calls),
             None => self.stop_daemons(calls),
         }

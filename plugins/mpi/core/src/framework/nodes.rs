@@ -78,8 +78,21 @@ pub(super) fn gang(job: &Job) -> GangRequest {
 /// The nodes of a gang's offer. Those with many slots come first, which keeps the process mapping short.
 pub(super) fn nodes(offer: &Offer) -> Vec<NodeState> {
     let mut parts: Vec<&OfferPart> = offer.parts.iter().filter(|part| part.slots() > 0).collect();
-    parts.sort_by_key(|part| std::cmp::Reverse(part.slots()));
+    parts.sort_by_cached_key(|part| (std::cmp::Reverse(part.slots()), by_number(&part.hostname)));
     (0..).zip(parts).map(|(index, part)| NodeState::new(index, part)).collect()
+}
+
+/// Sorts `n9` before `n10`, as people number their hosts: ranks then follow the hosts' names, whoever registered first.
+fn by_number(hostname: &str) -> Vec<(String, u64)> {
+    let mut key = Vec::new();
+    let mut rest = hostname;
+    while !rest.is_empty() {
+        let text = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let digits = rest[text..].find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len() - text);
+        key.push((rest[..text].to_string(), rest[text..text + digits].parse().unwrap_or(u64::MAX)));
+        rest = &rest[text + digits..];
+    }
+    key
 }
 
 /// The task of each node.
@@ -129,4 +142,16 @@ pub(super) fn ranges(numbers: &[u32]) -> String {
         run => run.iter().map(u32::to_string).collect(),
     };
     numbers.chunk_by(|a, b| a + 1 == *b).map(text).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::by_number;
+
+    #[test]
+    fn hosts_are_sorted_by_their_numbers() {
+        let mut hosts = ["n10", "n9", "m2", "n9-b", "n", "7"];
+        hosts.sort_by_key(|host| by_number(host));
+        assert_eq!(hosts, ["7", "m2", "n9", "n9-b", "n10", "n"]);
+    }
 }
