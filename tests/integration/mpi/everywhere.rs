@@ -66,8 +66,13 @@ mod check {
 
         let block = setting.job(&["-n", "4", "-N", "2"], "hello", &[]).run().expect_success();
         assert_eq!(places(&block), [0, 0, 1, 1], "two ranks on each of two agents, in blocks: {block}");
-        let uneven = setting.job(&["-n", "5", "--ntasks-per-node", "2"], "hello", &[]).run().expect_success();
-        assert_eq!(places(&uneven), [0, 0, 1, 1, 2], "{uneven}");
+        let uneven = setting.job(&["-n", "5", "--ntasks-per-node", "2"], "hello", &[]).run();
+        if setting.place == Place::Up && setting.mpi.name == "openmpi5" {
+            // It takes agents of one machine for one another; the plugin knows it.
+            uneven.expect_error(&["Open MPI 5", "as many ranks on each agent"]);
+        } else {
+            assert_eq!(places(&uneven.expect_success()), [0, 0, 1, 1, 2]);
+        }
         let single = setting.job(&["-n", "1"], "hello", &[]).run().expect_success();
         assert_eq!((places(&single), hellos(&single)[0].size), (vec![0], 1), "{single}");
 

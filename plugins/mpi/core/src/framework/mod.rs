@@ -229,9 +229,12 @@ impl JobFramework {
     }
 
     fn start(&mut self, now: Time, openmpi: Option<u32>, calls: &mut Calls) {
+        self.mpirun = openmpi.map(|major| Mpirun::new(major, &self.nodes));
+        if let Some(line) = self.mpirun.as_ref().and_then(|mpirun| mpirun.refusal(&self.nodes)) {
+            return self.fail(now, Verdict::new(1, line), calls);
+        }
         self.phase = Phase::Running;
         self.warn_of_missing_folders(calls);
-        self.mpirun = openmpi.map(|major| Mpirun::new(major, &self.nodes));
         for node in &self.nodes {
             node.send(Do::Start(self.start_of(node)), calls);
             self.follow(node, calls);

@@ -57,6 +57,17 @@ impl Mpirun {
         }
     }
 
+    /// What this version can't do: its daemons find their ranks by the machine's name, and with several of that name they take
+    /// the first one's number of ranks for their own.
+    pub(super) fn refusal(&self, nodes: &[NodeState]) -> Option<String> {
+        let uneven = nodes.iter().any(|node| node.slots != nodes[0].slots);
+        (self.major >= 5 && self.shared_machine && uneven).then(|| {
+            "Open MPI 5 needs as many ranks on each agent where several agents lie on one machine; choose them with -n and -N, \
+             or start the cluster with one agent a machine"
+                .to_string()
+        })
+    }
+
     /// One node's part of the start.
     pub(super) fn share(&self, job: &Job, node: u32, slots: impl Fn() -> Vec<u32>) -> OpenMpi {
         OpenMpi {
