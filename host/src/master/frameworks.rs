@@ -9,7 +9,7 @@ use mesos_plugin_api::v1::{AgentId, FrameworkId, FrameworkInfo, GangRequest, Rea
 
 use super::tasks::Task;
 use super::validation::{check_framework, check_gang};
-use super::{Effect, FRAMEWORK_HISTORY_MAX, LinkId, Master, Operation, Peer, make_id};
+use super::{Caller, Effect, FRAMEWORK_HISTORY_MAX, LinkId, Master, Operation, Peer, authorise, make_id};
 use crate::allocator;
 use crate::protocol::{ShutdownFramework, agent_event};
 
@@ -58,8 +58,8 @@ impl Master {
     ) {
         let Some(call) = call.call else { return };
         let id = match (self.links.get(&link).cloned(), call) {
-            (Some(Peer::UnknownScheduler { principal, nonce }), Call::Subscribe(subscribe)) => {
-                return self.subscribe(now, link, principal, nonce, subscribe, effects);
+            (Some(Peer::UnknownScheduler { caller, nonce }), Call::Subscribe(subscribe)) => {
+                return self.subscribe(now, link, caller, nonce, subscribe, effects);
             }
             (Some(Peer::Scheduler(id)), call) => {
                 self.framework_called(now, &id, call, effects);
@@ -99,14 +99,16 @@ impl Master {
         &mut self,
         now: Time,
         link: LinkId,
-        principal: String,
+        caller: Caller,
         nonce: [u8; 16],
         subscribe: scheduler::Subscribe,
         effects: &mut Vec<Effect>,
     ) {
-        let admitted = check_framework(&subscribe.framework).and_then(|()| match subscribe.framework.id.clone() {
+        let checked = check_framework(&subscribe.framework);
+        let checked = checked.and_then(|()| authorise::subscribe(&caller, &subscribe.framework));
+        let admitted = checked.and_then(|()| match subscribe.framework.id.clone() {
             Some(id) => self.resubscribe(now, &id, link, &subscribe, effects).map(|()| id),
-            None => self.admit_framework(now, link, principal, nonce, subscribe.framework),
+            None => self.admit_framework(now, link, caller.principal, nonce, subscribe.framework),
         });
         match admitted {
             Ok(id) => {

@@ -3,7 +3,7 @@
 use mesos_plugin_api::v1::scheduler::{self, event};
 use mesos_plugin_api::v1::{AgentId, FrameworkId};
 
-use super::{Effect, LinkId, Master, Peer};
+use super::{Caller, Effect, LinkId, Master, Peer, authorise};
 use crate::protocol::{
     ExecutorMessage, ExecutorMessageAcknowledge, OperatorReply, ReplyPiece, RequestFramework, agent_event,
     operator_reply,
@@ -64,11 +64,12 @@ impl Master {
     pub(super) fn request_framework(
         &mut self,
         asker: LinkId,
-        principal: &str,
+        caller: &Caller,
         request: RequestFramework,
         effects: &mut Vec<Effect>,
     ) -> Result<(), String> {
         let framework = self.find_framework(&request.framework)?;
+        authorise::control(caller, framework)?;
         if framework.link.is_none() {
             return Err(format!(
                 "the scheduler of {} ({}) is away; ask again when it is back (mesos frameworks)",
@@ -80,7 +81,7 @@ impl Master {
         self.next_request += 1;
         self.links.insert(asker, Peer::Asker { request: request_id });
         self.requests.insert(request_id, PendingRequest { framework_id: framework_id.clone(), asker });
-        let event = scheduler::Request { request_id, data: request.data, principal: Some(principal.to_string()) };
+        let event = scheduler::Request { request_id, data: request.data, principal: Some(caller.principal.clone()) };
         self.tell(&framework_id, event::Event::Request(event), effects);
         Ok(())
     }

@@ -13,6 +13,7 @@
 
 mod agents;
 mod frameworks;
+mod authorise;
 mod offers;
 mod validation;
 mod tasks;
@@ -81,6 +82,16 @@ impl Default for MasterConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub u64);
 
+/// Who speaks, as the connection proved.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Caller {
+    /// As the peer names itself; recorded with what it does.
+    pub principal: String,
+    /// The one user that it may act for. None for those who may act for all: the cluster's own process, root, and whoever
+    /// has the cluster's token.
+    pub user: Option<String>,
+}
+
 /// What happens to the master.
 #[derive(Debug)]
 pub enum Event {
@@ -100,8 +111,8 @@ pub enum Event {
     SchedulerConnected {
         /// Its link from now on.
         link: LinkId,
-        /// Who it is, as the connection proved.
-        principal: String,
+        /// Who it is.
+        caller: Caller,
         /// Fresh randomness, for the framework's secret.
         nonce: [u8; 16],
     },
@@ -122,7 +133,7 @@ pub enum Event {
         /// Answers go there.
         link: LinkId,
         /// Who asks.
-        principal: String,
+        caller: Caller,
         /// What.
         call: OperatorCall,
     },
@@ -218,7 +229,7 @@ pub struct Master {
 enum Peer {
     UnknownAgent,
     Agent(AgentId),
-    UnknownScheduler { principal: String, nonce: [u8; 16] },
+    UnknownScheduler { caller: Caller, nonce: [u8; 16] },
     Scheduler(FrameworkId),
     Asker { request: u64 },
 }
@@ -260,14 +271,12 @@ impl Master {
         match event {
             Event::AgentConnected { link } => self.agent_connected(link),
             Event::AgentCalled { link, call } => self.agent_called(now, link, call, effects),
-            Event::SchedulerConnected { link, principal, nonce } => {
-                self.links.insert(link, Peer::UnknownScheduler { principal, nonce });
+            Event::SchedulerConnected { link, caller, nonce } => {
+                self.links.insert(link, Peer::UnknownScheduler { caller, nonce });
             }
             Event::SchedulerCalled { link, call } => self.scheduler_called(now, link, call, effects),
             Event::Disconnected { link } => self.disconnected(now, link, effects),
-            Event::OperatorCalled { link, principal, call } => {
-                self.operator_called(now, link, &principal, call, effects)
-            }
+            Event::OperatorCalled { link, caller, call } => self.operator_called(now, link, &caller, call, effects),
             Event::Persisted { id, error } => self.persisted(id, error, effects),
             Event::DeadlinePassed => {}
         }

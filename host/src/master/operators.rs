@@ -7,7 +7,7 @@ use mesos_plugin_api::v1::{FrameworkId, Reason, Resources, TaskId};
 
 use super::frameworks::Framework;
 use super::tasks::Task;
-use super::{Effect, LinkId, Master};
+use super::{Caller, Effect, LinkId, Master, authorise};
 use crate::protocol::operator_call::Call;
 use crate::protocol::operator_reply::Reply;
 use crate::protocol::{
@@ -23,7 +23,7 @@ impl Master {
         &mut self,
         now: Time,
         link: LinkId,
-        principal: &str,
+        caller: &Caller,
         call: OperatorCall,
         effects: &mut Vec<Effect>,
     ) {
@@ -32,11 +32,13 @@ impl Master {
             Some(Call::ListAgents(_)) => Ok(self.agent_rows()),
             Some(Call::ListFrameworks(list)) => Ok(self.framework_rows(list.completed == Some(true))),
             Some(Call::ListTasks(list)) => self.task_rows(&list),
-            Some(Call::Kill(kill)) => self.kill_by_operator(&kill.task, principal, effects),
-            Some(Call::Teardown(teardown)) => self.tear_down_by_operator(now, &teardown.framework, principal, effects),
+            Some(Call::Kill(kill)) => self.kill_by_operator(&kill.task, caller, effects),
+            Some(Call::Teardown(teardown)) => self.tear_down_by_operator(now, &teardown.framework, caller, effects),
             Some(Call::Why(why)) => self.why(now, &why.id).map(|text| vec![Reply::Why(text)]),
-            Some(Call::Locate(locate)) => self.locate(now, &locate.task).map(|located| vec![Reply::Located(located)]),
-            Some(Call::Request(request)) => match self.request_framework(link, principal, request, effects) {
+            Some(Call::Locate(locate)) => {
+                self.locate(now, &locate.task, caller).map(|located| vec![Reply::Located(located)])
+            }
+            Some(Call::Request(request)) => match self.request_framework(link, caller, request, effects) {
                 Ok(()) => return,
                 Err(error) => Err(error),
             },
@@ -134,11 +136,12 @@ impl Master {
     fn kill_by_operator(
         &mut self,
         selector: &TaskSelector,
-        principal: &str,
+        caller: &Caller,
         effects: &mut Vec<Effect>,
     ) -> Result<Vec<Reply>, String> {
         let (framework_id, task_id) = self.find_live_task(selector)?;
-        let by = if principal.is_empty() { "an operator".to_string() } else { format!("the operator {principal}") };
+        authorise::control(caller, &self.frameworks[&framework_id])?;
+        let by = operator(caller);
         self.kill_because(&framework_id, &task_id, Reason::KilledByOperator, &format!("killed by {by}"), effects);
         Ok(vec![done(format!("killing {task_id} of {framework_id}"))])
     }
@@ -147,11 +150,13 @@ impl Master {
         &mut self,
         now: Time,
         framework: &str,
-        principal: &str,
+        caller: &Caller,
         effects: &mut Vec<Effect>,
     ) -> Result<Vec<Reply>, String> {
-        let framework_id = self.find_framework(framework)?.id.clone();
-        let by = if principal.is_empty() { "an operator".to_string() } else { format!("the operator {principal}") };
+        let framework = self.find_framework(framework)?;
+        authorise::control(caller, framework)?;
+        let framework_id = framework.id.clone();
+        let by = operator(caller);
         let message = format!("{by} tore the framework down");
         let error = mesos_plugin_api::v1::scheduler::Error { message: message.clone(), fatal: Some(true) };
         self.tell(&framework_id, mesos_plugin_api::v1::scheduler::event::Event::Error(error), effects);
@@ -160,7 +165,7 @@ impl Master {
         Ok(vec![done(format!("tearing {framework_id} down"))])
     }
 
-    fn locate(&self, now: Time, selector: &TaskSelector) -> Result<Located, String> {
+    fn locate(&self, now: Time, selector: &TaskSelector, caller: &Caller) -> Result<Located, String> {
         let (framework_id, task_id, agent_id, ended) = match self.find_live_task(selector) {
             Ok((framework_id, task_id)) => {
                 let task = self.task(&framework_id, &task_id).expect("it was just found");
@@ -176,6 +181,15 @@ impl Master {
                 (ended.framework_id.clone(), ended.task.info.id.clone(), ended.task.info.agent_id.clone(), true)
             }
         };
+        let framework = self.frameworks.get(&framework_id);
+        let framework = framework.or_else(|| self.ended_frameworks.iter().find(|ended| ended.id == framework_id));
+        match framework {
+            Some(framework) => authorise::control(caller, framework)?,
+            None if caller.user.is_some() => {
+                return Err(format!("{framework_id} ended too long ago to tell whose it was"));
+            }
+            None => {}
+        }
         let agent =
             self.agents.get(&agent_id).ok_or_else(|| format!("the agent {agent_id} that had {task_id} is gone"))?;
         let expires = now + SANDBOX_TOKEN_LIFE;
@@ -213,6 +227,10 @@ impl Master {
             )),
         }
     }
+}
+
+fn operator(caller: &Caller) -> String {
+    if caller.principal.is_empty() { "an operator".to_string() } else { format!("the operator {}", caller.principal) }
 }
 
 fn matches(selector: &TaskSelector, framework_id: &FrameworkId, framework_name: &str, task_id: &TaskId) -> bool {

@@ -9,7 +9,7 @@ use mesos_plugin_api::v1::{
     PluginRef, Reason, Resources, Source, TaskId, TaskInfo, TaskState, TaskStatus,
 };
 
-use super::{Effect, Event, LinkId, Master, MasterConfig};
+use super::{Caller, Effect, Event, LinkId, Master, MasterConfig};
 use crate::protocol::{
     AgentCall, ListTasks, OperatorCall, OperatorReply, Register, StatusUpdate, TaskRecord, agent_call, agent_event,
     operator_call, operator_reply,
@@ -21,13 +21,22 @@ struct TestEnv {
     now: Time,
     next_link: u64,
     agents: Vec<LinkId>,
+    /// As whom schedulers and operators connect.
+    caller: Caller,
     effects: Vec<Effect>,
 }
 
 impl TestEnv {
     fn new() -> Self {
         let master = Master::new(MasterConfig::default());
-        Self { master, now: Time(1_000_000_000), next_link: 1, agents: Vec::new(), effects: Vec::new() }
+        Self {
+            master,
+            now: Time(1_000_000_000),
+            next_link: 1,
+            agents: Vec::new(),
+            caller: Caller::default(),
+            effects: Vec::new(),
+        }
     }
 
     fn handle(&mut self, event: Event) {
@@ -81,7 +90,7 @@ impl TestEnv {
 
     fn framework_of(&mut self, framework: FrameworkInfo, secret: Option<String>) -> LinkId {
         let link = self.link();
-        self.handle(Event::SchedulerConnected { link, principal: "p".into(), nonce: [7; 16] });
+        self.handle(Event::SchedulerConnected { link, caller: self.caller.clone(), nonce: [7; 16] });
         self.call(link, Call::Subscribe(scheduler::Subscribe { framework, secret }));
         link
     }
@@ -112,7 +121,11 @@ impl TestEnv {
 
     fn operator(&mut self, call: operator_call::Call) -> Vec<Result<operator_reply::Reply, String>> {
         let link = self.link();
-        self.handle(Event::OperatorCalled { link, principal: "op".into(), call: OperatorCall { call: Some(call) } });
+        self.handle(Event::OperatorCalled {
+            link,
+            caller: self.caller.clone(),
+            call: OperatorCall { call: Some(call) },
+        });
         let replies =
             self.effects.extract_if(.., |effect| matches!(effect, Effect::Reply { link: to, .. } if *to == link));
         replies
@@ -607,4 +620,33 @@ fn messages_to_a_framework_that_ends_are_acknowledged_for_it() {
         matches!(&env.told(agent)[..], [agent_event::Event::MessageAcknowledge(a)] if a.acknowledge.seq == 2),
         "nobody else will"
     );
+}
+
+#[test]
+fn a_user_acts_for_nobody_else() {
+    let mut env = TestEnv::new();
+    let agent = env.agent("h1", "cpus:1");
+    let of_u = env.framework("of-u");
+    let offer = env.offers(of_u).remove(0);
+    env.accept(of_u, &offer, vec![task("t", "M-A1", "cpus:1")]);
+    env.told(agent);
+
+    env.caller = Caller { principal: "eve".into(), user: Some("eve".into()) };
+    let refused_as_u = env.framework("as-u");
+    assert!(refused(env.events(refused_as_u)).contains("eve may not run tasks as u"));
+    let selector = || crate::protocol::TaskSelector { task: "t".into(), framework: None };
+    for call in [
+        operator_call::Call::Kill(crate::protocol::KillCall { task: selector() }),
+        operator_call::Call::Teardown(crate::protocol::TeardownCall { framework: "of-u".into() }),
+        operator_call::Call::Locate(crate::protocol::Locate { task: selector() }),
+        operator_call::Call::Request(crate::protocol::RequestFramework { framework: "of-u".into(), data: vec![1] }),
+    ] {
+        let answer = env.operator(call).remove(0);
+        assert!(answer.unwrap_err().contains("eve may not do that"));
+    }
+    assert!(env.told(agent).is_empty() && env.events(of_u).is_empty());
+
+    env.caller = Caller { principal: "u".into(), user: Some("u".into()) };
+    let located = env.operator(operator_call::Call::Locate(crate::protocol::Locate { task: selector() })).remove(0);
+    assert!(located.is_ok());
 }

@@ -20,6 +20,7 @@ use super::{
     AgentCall, AgentCallBatch, AgentEvent, BlobChunk, BlobName, BlobStored, OperatorCall, OperatorReply, operator_call,
     operator_reply,
 };
+use crate::master::Caller;
 
 /// The largest message that a connection takes, in bytes: a batch of tasks with environments of 2 MB fits.
 pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
@@ -96,8 +97,8 @@ pub struct LocalMaster {
 /// What a master's shell is asked from outside.
 pub(crate) enum Connect {
     Agent(Link<AgentEvent, AgentCall>),
-    Scheduler { link: Link<scheduler::Event, scheduler::Call>, principal: String },
-    Operate { call: operator_call::Call, principal: String, replies: mpsc::Sender<Result<OperatorReply, String>> },
+    Scheduler { link: Link<scheduler::Event, scheduler::Call>, caller: Caller },
+    Operate { call: operator_call::Call, caller: Caller, replies: mpsc::Sender<Result<OperatorReply, String>> },
 }
 
 /// The way to a master.
@@ -178,7 +179,7 @@ impl MasterClient {
         match self {
             Self::Local(local) => {
                 let (near, far) = Link::pair();
-                local.connect(Connect::Scheduler { link: far, principal: String::new() }).await?;
+                local.connect(Connect::Scheduler { link: far, caller: Caller::default() }).await?;
                 Ok(near)
             }
             Self::Remote(remote) => {
@@ -199,7 +200,7 @@ impl MasterClient {
         let (sender, replies) = mpsc::channel(LINK_BATCHES_MAX);
         match self {
             Self::Local(local) => {
-                local.connect(Connect::Operate { call, principal: String::new(), replies: sender }).await?;
+                local.connect(Connect::Operate { call, caller: Caller::default(), replies: sender }).await?;
             }
             Self::Remote(remote) => {
                 let request = remote.request(OperatorCall { call: Some(call) });

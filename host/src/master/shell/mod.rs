@@ -8,6 +8,7 @@
 
 mod blobs;
 mod links;
+mod peer;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -178,14 +179,14 @@ async fn sleep_until(clock: &Clock, deadline: Option<Time>) {
 fn take_connect(master: &mut Master, links: &mut Links, now: Time, connect: Connect, effects: &mut Vec<Effect>) {
     let event = match connect {
         Connect::Agent(link) => Event::AgentConnected { link: links.add_agent(link) },
-        Connect::Scheduler { link, principal } => {
+        Connect::Scheduler { link, caller } => {
             let mut nonce = [0; 16];
             getrandom::fill(&mut nonce).expect("the kernel gives random bytes");
-            Event::SchedulerConnected { link: links.add_scheduler(link), principal, nonce }
+            Event::SchedulerConnected { link: links.add_scheduler(link), caller, nonce }
         }
-        Connect::Operate { call, principal, replies } => {
+        Connect::Operate { call, caller, replies } => {
             let call = crate::protocol::OperatorCall { call: Some(call) };
-            Event::OperatorCalled { link: links.add_asker(replies), principal, call }
+            Event::OperatorCalled { link: links.add_asker(replies), caller, call }
         }
     };
     master.handle(now, event, effects);

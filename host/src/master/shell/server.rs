@@ -1,10 +1,12 @@
 //! The master's port: gRPC for agents, schedulers and operators, HTTP for health and state.
 
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mesos_plugin_api::v1::scheduler;
+use nix::unistd::{Uid, User};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
@@ -13,6 +15,8 @@ use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::blobs::BlobError;
+use super::peer::uid_of;
+use crate::master::Caller;
 use crate::protocol::client::{CHUNK_BYTES, Connect, LocalMaster, MESSAGE_BYTES_MAX};
 use crate::protocol::link::{LINK_BATCHES_MAX, Link};
 use crate::protocol::master_server::{Master, MasterServer};
@@ -54,24 +58,39 @@ struct Service {
 }
 
 impl Service {
-    /// The principal, if the token is right.
-    fn authenticate<T>(&self, request: &Request<T>) -> Result<String, Status> {
+    /// Who it is: by the cluster's token, or without one by the user whose connection on this machine it is.
+    fn authenticate<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
         let text = |key: &str| request.metadata().get(key).and_then(|value| value.to_str().ok());
-        if let Some(token) = &self.token {
-            let given = text("authorization").and_then(|value| value.strip_prefix("Bearer ")).unwrap_or("");
-            if !same(given.as_bytes(), token.as_bytes()) {
-                let problem = if given.is_empty() { "wants the cluster's token" } else { "was given a wrong token" };
-                return Err(Status::unauthenticated(format!(
-                    "the master {problem}; give the file that it was started with by --token-file"
-                )));
-            }
+        let principal = text("mesos-principal").unwrap_or("").to_string();
+        let Some(token) = &self.token else {
+            let user = local_user(request.remote_addr())?;
+            return Ok(Caller { principal: user.clone().unwrap_or(principal), user });
+        };
+        let given = text("authorization").and_then(|value| value.strip_prefix("Bearer ")).unwrap_or("");
+        if !same(given.as_bytes(), token.as_bytes()) {
+            let problem = if given.is_empty() { "wants the cluster's token" } else { "was given a wrong token" };
+            return Err(Status::unauthenticated(format!(
+                "the master {problem}; give the file that it was started with by --token-file"
+            )));
         }
-        Ok(text("mesos-principal").unwrap_or("").to_string())
+        Ok(Caller { principal, user: None })
     }
 
     async fn connect(&self, connect: Connect) -> Result<(), Status> {
         self.master.connect.send(connect).await.map_err(|_| Status::unavailable("the master is ending"))
     }
+}
+
+/// The user of a loopback connection; none for root and for the user whose master this is.
+fn local_user(peer: Option<SocketAddr>) -> Result<Option<String>, Status> {
+    let unknown =
+        || Status::permission_denied("the master can't tell whose connection this is; start it with --token-file");
+    let uid = peer.and_then(uid_of).ok_or_else(unknown)?;
+    if uid.is_root() || uid == Uid::effective() {
+        return Ok(None);
+    }
+    let user = User::from_uid(uid).ok().flatten();
+    Ok(Some(user.map_or_else(|| uid.to_string(), |user| user.name)))
 }
 
 #[tonic::async_trait]
@@ -85,15 +104,19 @@ impl Master for Service {
         &self,
         request: Request<Streaming<scheduler::CallBatch>>,
     ) -> Result<Response<Self::SchedulerStream>, Status> {
-        let principal = self.authenticate(&request)?;
+        let caller = self.authenticate(&request)?;
         let (near, events) = link(request.into_inner(), |batch| batch.calls);
-        self.connect(Connect::Scheduler { link: near, principal }).await?;
+        self.connect(Connect::Scheduler { link: near, caller }).await?;
         let batches = events.map(|events| Ok(scheduler::EventBatch { events, master_epoch: None }));
         Ok(Response::new(Box::pin(batches)))
     }
 
     async fn agent(&self, request: Request<Streaming<AgentCallBatch>>) -> Result<Response<Self::AgentStream>, Status> {
-        self.authenticate(&request)?;
+        if let Some(user) = self.authenticate(&request)?.user {
+            let message =
+                format!("{user} may not add agents to this cluster: only root and the user who started it may");
+            return Err(Status::permission_denied(message));
+        }
         let (near, events) = link(request.into_inner(), |batch| batch.calls);
         self.connect(Connect::Agent(near)).await?;
         let batches = events.map(|events| Ok(AgentEventBatch { events, master_epoch: None }));
@@ -101,12 +124,12 @@ impl Master for Service {
     }
 
     async fn operate(&self, request: Request<OperatorCall>) -> Result<Response<Self::OperateStream>, Status> {
-        let principal = self.authenticate(&request)?;
+        let caller = self.authenticate(&request)?;
         let call = request.into_inner().call.ok_or_else(|| {
             Status::unimplemented("this master does not know that call; it may be older than the command")
         })?;
         let (replies, answers) = mpsc::channel(LINK_BATCHES_MAX);
-        self.connect(Connect::Operate { call, principal, replies }).await?;
+        self.connect(Connect::Operate { call, caller, replies }).await?;
         let answers = ReceiverStream::new(answers).map(|reply| reply.map_err(Status::failed_precondition));
         Ok(Response::new(Box::pin(answers)))
     }

@@ -1,0 +1,33 @@
+//! Who may do what. One user's caller acts for that user alone; access lists will be asked here too.
+
+use super::Caller;
+use super::frameworks::Framework;
+use mesos_plugin_api::v1::FrameworkInfo;
+
+/// Whether a caller may subscribe as this framework.
+///
+/// # Errors
+/// A line for people.
+pub(super) fn subscribe(caller: &Caller, info: &FrameworkInfo) -> Result<(), String> {
+    match &caller.user {
+        Some(user) if *user != info.user => Err(format!(
+            "{user} may not run tasks as {}: on this machine everybody runs them as themselves, and root as anybody",
+            info.user
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a caller may end, look into or speak to this framework.
+///
+/// # Errors
+/// A line for people.
+pub(super) fn control(caller: &Caller, framework: &Framework) -> Result<(), String> {
+    match &caller.user {
+        Some(user) if *user != framework.info.user => Err(format!(
+            "{user} may not do that: {} ({}) is {}'s",
+            framework.id, framework.info.name, framework.info.user
+        )),
+        _ => Ok(()),
+    }
+}
