@@ -101,8 +101,12 @@ impl Links {
     pub(super) fn flush(&mut self) -> Vec<LinkId> {
         let mut stuck = Vec::new();
         for link in std::mem::take(&mut self.dirty) {
-            if self.open.get_mut(&link).is_some_and(|open| !send(&mut open.out)) {
-                tracing::warn!(link = link.0, "a peer is gone or does not read; closing its connection");
+            let Some(open) = self.open.get_mut(&link) else { continue };
+            if !send(&mut open.out) {
+                // One that has left is no news: its reader tells of it too.
+                if !open.out.is_closed() {
+                    tracing::warn!(link = link.0, "a peer does not read what is sent to it; closing its connection");
+                }
                 self.remove(link);
                 stuck.push(link);
             }
@@ -113,6 +117,16 @@ impl Links {
     fn next_id(&mut self) -> LinkId {
         self.next += 1;
         LinkId(self.next)
+    }
+}
+
+impl Out {
+    fn is_closed(&self) -> bool {
+        match self {
+            Self::Agent(sender, _) => sender.is_closed(),
+            Self::Scheduler(sender, _) => sender.is_closed(),
+            Self::Asker(sender, _) => sender.is_closed(),
+        }
     }
 }
 
