@@ -1,5 +1,6 @@
 //! Values as people type them: each reader returns what it understood, or a line that says what was wanted.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mesos_plugin_api::resources;
@@ -116,6 +117,21 @@ pub fn address(text: &str) -> Result<String, String> {
     Ok(text.trim().to_string())
 }
 
+/// Roles and what they count: `prod:2;dev:0.5`.
+pub fn weights(text: &str) -> Result<BTreeMap<String, f64>, String> {
+    let mut weights = BTreeMap::new();
+    for part in text.split(';').map(str::trim).filter(|part| !part.is_empty()) {
+        let wrong = || format!("{part:?} in the weights is not ROLE:WEIGHT; write them like 'prod:2;dev:0.5'");
+        let (role, weight) = part.split_once(':').ok_or_else(wrong)?;
+        let weight: f64 = weight.trim().parse().map_err(|_| wrong())?;
+        let (role, sane) = (role.trim(), weight.is_finite() && weight > 0.0);
+        if role.is_empty() || !sane || weights.insert(role.to_string(), weight).is_some() {
+            return Err(format!("{part:?} in the weights must name a role once, with a number above 0"));
+        }
+    }
+    Ok(weights)
+}
+
 /// The address to listen on.
 pub fn ip(text: &str) -> Result<std::net::IpAddr, String> {
     text.trim().parse().map_err(|_| format!("{text:?} is not an IP address; write it like 127.0.0.1 or 0.0.0.0"))
@@ -182,6 +198,15 @@ pub fn on_agent_loss(text: &str) -> Result<OnAgentLoss, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn weights_name_each_role_once_with_a_number_above_zero() {
+        let expected = BTreeMap::from([("dev".to_string(), 0.5), ("prod".to_string(), 2.0)]);
+        assert_eq!(weights(" prod:2; dev:0.5;"), Ok(expected));
+        for wrong in ["prod", "prod:x", "prod:0", "prod:-1", "prod:nan", ":2", "prod:1;prod:2"] {
+            assert!(weights(wrong).is_err_and(|error| error.contains("in the weights")), "{wrong}");
+        }
+    }
 
     #[test]
     fn durations_as_people_write_them() {

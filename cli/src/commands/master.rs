@@ -1,5 +1,6 @@
 //! `mesos master`: shares the agents' resources between frameworks.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -10,7 +11,7 @@ use mesos_host::master::shell::{MasterHandle, MasterOptions};
 
 use super::{Group, Verb, examples};
 use crate::context::Context;
-use crate::settings::{MASTER_IP, MASTER_PORT, MASTER_WORK_DIR, TOKEN_FILE};
+use crate::settings::{MASTER_IP, MASTER_PORT, MASTER_WEIGHTS, MASTER_WORK_DIR, TOKEN_FILE};
 use crate::{daemon, names, values};
 
 pub const VERB: Verb = Verb { name: "master", group: Group::Clusters, command, run };
@@ -20,11 +21,11 @@ fn command(command: Command) -> Command {
         .about("Run a master: it offers the agents' resources to frameworks")
         .long_about(
             "Runs a master in the foreground until it gets TERM or INT. Agents and frameworks connect to it; it offers what \
-             the agents have to the frameworks, and passes tasks and their states on.\n\nOn loopback, the default, it takes \
-             everyone who can connect. Beyond it, everyone must show the cluster's token: it is made in the work folder when \
+             the agents have to the frameworks, and passes tasks and their states on.\n\nOn loopback, the default, \
+             everybody may use it, each as themselves and root as anybody. Beyond it, everyone must show the cluster's token: it is made in the work folder when \
              there is none, or taken from --token-file.",
         )
-        .args([MASTER_IP.arg(), MASTER_PORT.arg(), MASTER_WORK_DIR.arg()])
+        .args([MASTER_IP.arg(), MASTER_PORT.arg(), MASTER_WORK_DIR.arg(), MASTER_WEIGHTS.arg()])
         .arg(Arg::new("address-file").long("address-file").value_name("FILE").hide(true).help("Write the address there"))
         .arg(Arg::new("background").long("background").action(ArgAction::SetTrue).hide(true).help("Leave the terminal"))
         .after_long_help(examples(&[
@@ -41,11 +42,15 @@ fn run(context: &Context) -> Result<i32> {
         Some(value) => PathBuf::from(value.text),
         None => daemon::work_dir("master")?,
     };
+    let weights = match context.find(&MASTER_WEIGHTS) {
+        Some(value) => crate::settings::read(&value, values::weights)?,
+        None => BTreeMap::new(),
+    };
     let named = context.find(&TOKEN_FILE).map(|value| value.text);
     daemon::leave_terminal(context.given("background"))?;
     context.runtime()?.block_on(async {
         let token = daemon::token(ip, named.as_deref(), &work_dir)?;
-        let config = MasterConfig { master_id: names::unique("m"), ..MasterConfig::default() };
+        let config = MasterConfig { master_id: names::unique("m"), weights, ..MasterConfig::default() };
         let listen = Some(SocketAddr::new(ip, port));
         let with_token = token.is_some();
         let master = MasterHandle::start(MasterOptions { config, work_dir, listen, token }).await?;

@@ -157,6 +157,17 @@ pub static MASTER_PORT: Key = Key {
     check: |text| values::port(text).map(drop),
     ..KEY
 };
+/// `mesos master`: what roles count.
+pub static MASTER_WEIGHTS: Key = Key {
+    name: "daemon.master.weights",
+    flag: "weights",
+    variable: "MESOS_MASTER_WEIGHTS",
+    value: "ROLE:WEIGHT;…",
+    help: "A role of weight 2 gets twice what a role of weight 1 gets",
+    more: "Roles that aren't named weigh 1. ",
+    check: |text| values::weights(text).map(drop),
+    ..KEY
+};
 /// `mesos master`: its folder.
 pub static MASTER_WORK_DIR: Key = Key {
     name: "daemon.master.work-dir",
@@ -276,6 +287,7 @@ pub static ALL: &[&Key] = &[
     &UP_RESOURCES,
     &MASTER_IP,
     &MASTER_PORT,
+    &MASTER_WEIGHTS,
     &MASTER_WORK_DIR,
     &AGENT_IP,
     &AGENT_PORT,
