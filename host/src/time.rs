@@ -28,4 +28,12 @@ impl Clock {
     pub fn instant_of(&self, time: Time) -> tokio::time::Instant {
         tokio::time::Instant::from_std(self.instant + time.since(self.start))
     }
+
+    /// Returns when the deadline has come; without one never.
+    pub async fn sleep_until(&self, deadline: Option<Time>) {
+        match deadline {
+            Some(deadline) => tokio::time::sleep_until(self.instant_of(deadline)).await,
+            None => std::future::pending().await,
+        }
+    }
 }

@@ -137,7 +137,7 @@ async fn run(
                 let event = HalfEvent::Injected(Injected { data });
                 runner.handle(clock.now(), Event::ForHalf(event), &mut effects);
             }
-            () = sleep_until(&clock, deadline) => runner.handle(clock.now(), Event::DeadlinePassed, &mut effects),
+            () = clock.sleep_until(deadline) => runner.handle(clock.now(), Event::DeadlinePassed, &mut effects),
         }
     }
 }
@@ -155,13 +155,6 @@ async fn reconnect(client: &MasterClient) -> SchedulerLink {
         if let Ok(link) = client.scheduler_link().await {
             return link;
         }
-    }
-}
-
-async fn sleep_until(clock: &Clock, deadline: Option<mesos_plugin_api::Time>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(clock.instant_of(deadline)).await,
-        None => std::future::pending().await,
     }
 }
 

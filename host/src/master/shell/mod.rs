@@ -156,7 +156,7 @@ async fn run(mut master: Master, mut connects: mpsc::Receiver<Connect>) {
                 None => return,
             },
             Some(input) = inputs.recv() => take_input(&mut master, &mut links, clock.now(), input, &mut effects),
-            () = sleep_until(&clock, deadline) => master.handle(clock.now(), Event::DeadlinePassed, &mut effects),
+            () = clock.sleep_until(deadline) => master.handle(clock.now(), Event::DeadlinePassed, &mut effects),
         }
         for _ in 0..INPUTS_PER_TURN_MAX {
             match inputs.try_recv() {
@@ -166,13 +166,6 @@ async fn run(mut master: Master, mut connects: mpsc::Receiver<Connect>) {
         }
         master.allocate(clock.now(), &mut effects);
         carry_out(&mut master, &mut links, clock.now(), &mut effects);
-    }
-}
-
-async fn sleep_until(clock: &Clock, deadline: Option<Time>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(clock.instant_of(deadline)).await,
-        None => std::future::pending().await,
     }
 }
 
