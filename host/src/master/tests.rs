@@ -91,7 +91,7 @@ impl TestEnv {
     fn framework_of(&mut self, framework: FrameworkInfo, secret: Option<String>) -> LinkId {
         let link = self.link();
         self.handle(Event::SchedulerConnected { link, caller: self.caller.clone(), nonce: [7; 16] });
-        self.call(link, Call::Subscribe(scheduler::Subscribe { framework, secret }));
+        self.call(link, Call::Subscribe(scheduler::Subscribe { framework, secret, incarnation: None }));
         link
     }
 
@@ -525,7 +525,10 @@ fn a_framework_outlives_its_connection_for_its_failover_timeout() {
 fn state_is_answered_when_it_is_durable_and_bounded() {
     let mut env = TestEnv::new();
     let scheduler = env.framework("f");
-    let put = |size: usize| scheduler::PutState { key: "k".into(), value: Some(vec![0; size]), seq: Some(3) };
+    let put = |size: usize| {
+        let change = scheduler::StateChange { key: "k".into(), value: Some(vec![0; size]) };
+        scheduler::PutState { changes: vec![change], seq: Some(3) }
+    };
     env.events(scheduler);
     env.call(scheduler, Call::PutState(put(10)));
     assert!(env.events(scheduler).is_empty());
@@ -607,8 +610,13 @@ fn messages_to_a_framework_that_ends_are_acknowledged_for_it() {
     let offer = env.offers(scheduler).remove(0);
     env.accept(scheduler, &offer, vec![task("t", "M-A1", "cpus:1")]);
     let message = |seq| {
-        let message =
-            scheduler::Message { agent_id: "M-A1".into(), executor_id: "e".into(), data: vec![1], seq: Some(seq) };
+        let message = scheduler::Message {
+            agent_id: "M-A1".into(),
+            executor_id: "e".into(),
+            data: vec![1],
+            seq: Some(seq),
+            ..Default::default()
+        };
         agent_call::Call::Message(crate::protocol::ExecutorMessage { framework_id: "M-F1".into(), message })
     };
     env.agent_says(agent, message(1));
