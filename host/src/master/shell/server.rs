@@ -9,9 +9,10 @@ use mesos_plugin_api::v1::scheduler;
 use nix::unistd::{Uid, User};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::service::Routes;
+use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::blobs::BlobError;
@@ -39,13 +40,13 @@ pub(super) async fn serve(listener: TcpListener, master: LocalMaster, token: Opt
     let router = Routes::new(grpc).into_axum_router().reset_fallback().merge(face);
     let served = tonic::transport::Server::builder()
         .accept_http1(true)
-        .tcp_nodelay(true)
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
         .initial_stream_window_size(4 << 20)
         .initial_connection_window_size(16 << 20)
         .add_routes(Routes::from(router))
-        .serve_with_incoming(TcpListenerStream::new(listener))
+        // Or each answer of two pieces waits 40 ms for an acknowledgement.
+        .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)))
         .await;
     if let Err(error) = served {
         tracing::error!(%error, "the master's port failed");
