@@ -15,6 +15,8 @@ use crate::protocol::{
     operator_call, operator_reply,
 };
 
+mod hostile;
+
 /// A master, whose invariants are checked after every event.
 struct TestEnv {
     master: Master,
