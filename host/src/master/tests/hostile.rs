@@ -1,6 +1,10 @@
 //! What no sound agent or scheduler says: each was found by fuzzing (`tests/fuzz/src/master`).
 
-use super::*;
+use mesos_plugin_api::v1::{ExecutorInfo, PluginRef, TaskInfo};
+
+use super::env::{TestEnv, refused};
+use crate::master::Effect;
+use crate::protocol::operator_call;
 
 fn executor_on_port(port: &str) -> TaskInfo {
     let plugin = PluginRef { name: "p".into(), version: "1".into(), sha256: "0".repeat(64), size: 1 };
