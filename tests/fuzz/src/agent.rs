@@ -61,6 +61,7 @@ impl World {
             resources: "cpus:4;mem:1024;ports:[31000-31010];fpgas:{a,b}".parse().expect("resources"),
             attributes: Vec::new(),
             id: None,
+            ..Default::default()
         };
         let settings =
             Settings { info, version: "1".into(), secret: b"s".to_vec(), boot_id: None, work_dir: "/work".into() };
@@ -112,7 +113,7 @@ impl World {
     }
 
     fn register(&mut self) {
-        let registered = Registered { agent_id: "a".into(), master_epoch: 1 };
+        let registered = Registered { agent_id: "a".into(), master_epoch: 1, ..Default::default() };
         self.master(agent_event::Event::Registered(registered));
     }
 
@@ -269,27 +270,39 @@ fn master_event(step: u8, input: &mut Input<'_>) -> Option<agent_event::Event> {
         4..=6 => {
             let framework = FrameworkInfo { id: Some(framework_id), name: "f".into(), ..FrameworkInfo::default() };
             let tasks = (0..=input.byte() % 2).map(|_| task(input)).collect();
-            Event::RunTasks(RunTasks { framework, tasks, gang_id: None })
+            Event::RunTasks(RunTasks { framework, tasks, gang_id: None, ..Default::default() })
         }
         7 => {
             let (task_id, grace_ms) = (task_id(input), input.seldom().then(|| input.number()));
-            Event::KillTask(KillTask { framework_id, task_id, grace_ms, reason: None, message: None })
+            Event::KillTask(KillTask {
+                framework_id,
+                task_id,
+                grace_ms,
+                reason: None,
+                message: None,
+                ..Default::default()
+            })
         }
         8 if input.seldom() => Event::ShutdownFramework(ShutdownFramework { framework_id }),
         8 => Event::ShutdownExecutor(ShutdownExecutor { framework_id, executor_id: executor_id(input).into() }),
         9 => {
             let (task_id, update_seq) = (task_id(input), input.number());
-            Event::UpdateAcknowledge(UpdateAcknowledge { framework_id, task_id, update_seq })
+            Event::UpdateAcknowledge(UpdateAcknowledge { framework_id, task_id, update_seq, ..Default::default() })
         }
         10 => {
             let (agent_id, executor_id) = ("a".into(), executor_id(input).into());
             if input.seldom() {
-                let acknowledge = scheduler::MessageAcknowledge { agent_id, executor_id, seq: input.number() };
-                Event::MessageAcknowledge(ExecutorMessageAcknowledge { framework_id, acknowledge })
+                let acknowledge =
+                    scheduler::MessageAcknowledge { agent_id, executor_id, seq: input.number(), ..Default::default() };
+                Event::MessageAcknowledge(ExecutorMessageAcknowledge {
+                    framework_id,
+                    acknowledge,
+                    ..Default::default()
+                })
             } else {
                 let (data, seq) = (input.bytes().to_vec(), (!input.seldom()).then(|| input.number()));
-                let message = scheduler::Message { agent_id, executor_id, data, seq };
-                Event::Message(ExecutorMessage { framework_id, message })
+                let message = scheduler::Message { agent_id, executor_id, data, seq, ..Default::default() };
+                Event::Message(ExecutorMessage { framework_id, message, ..Default::default() })
             }
         }
         _ => return input.message::<mesos_host::protocol::AgentEvent>()?.event,
@@ -309,6 +322,7 @@ fn task(input: &mut Input<'_>) -> TaskInfo {
             config: None,
             command: None,
             shutdown_grace_ms: input.seldom().then(|| input.number()),
+            ..Default::default()
         };
         task = TaskInfo::executor(id, agent, resources, executor, Vec::new());
     }

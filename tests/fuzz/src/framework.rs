@@ -92,11 +92,18 @@ fn event(step: u8, input: &mut Input<'_>, world: &mut World) -> Option<Event> {
         }
         7 => {
             let (data, seq) = (input.bytes().to_vec(), Some(input.number()));
-            said(MasterEvent::Message(scheduler::Message { agent_id: "a".into(), executor_id: "e".into(), data, seq }))
+            said(MasterEvent::Message(scheduler::Message {
+                agent_id: "a".into(),
+                executor_id: "e".into(),
+                data,
+                seq,
+                ..Default::default()
+            }))
         }
         8 => {
             let (agent_id, executor_id) = ("a".into(), "e".into());
-            let acknowledge = scheduler::MessageAcknowledge { agent_id, executor_id, seq: input.number() };
+            let acknowledge =
+                scheduler::MessageAcknowledge { agent_id, executor_id, seq: input.number(), ..Default::default() };
             said(MasterEvent::MessageAcknowledge(acknowledge))
         }
         9 => {

@@ -31,19 +31,31 @@ impl World {
             resources: input.resources(),
             attributes: Vec::new(),
             id,
+            ..Default::default()
         };
         let tasks = (0..input.byte() % 4).filter_map(|_| self.record(input)).collect();
-        let executors = (0..input.byte() % 2)
-            .map(|_| ExecutorRecord { framework_id: self.framework_id(input), executor: executor(input) });
+        let executors = (0..input.byte() % 2).map(|_| ExecutorRecord {
+            framework_id: self.framework_id(input),
+            executor: executor(input),
+            ..Default::default()
+        });
         let executors = executors.collect();
-        let register = Register { agent, version: "1".into(), secret: vec![1], boot_id: None, tasks, executors };
+        let register = Register {
+            agent,
+            version: "1".into(),
+            secret: vec![1],
+            boot_id: None,
+            tasks,
+            executors,
+            ..Default::default()
+        };
         said(agent_call::Call::Register(register))
     }
 
     fn record(&self, input: &mut Input<'_>) -> Option<TaskRecord> {
         let (framework_id, task) = input.pick(&self.tasks)?.clone();
         let status = status(&task.id, input);
-        Some(TaskRecord { framework_id, task, status, gang_id: None })
+        Some(TaskRecord { framework_id, task, status, gang_id: None, ..Default::default() })
     }
 
     pub(super) fn report(&self, input: &mut Input<'_>) -> AgentCall {
@@ -52,17 +64,27 @@ impl World {
         status.agent_id = input.pick(&self.agent_ids).cloned();
         status.update_seq = Some(input.number());
         let latest_state = i32::from(input.byte() % 16);
-        said(agent_call::Call::Update(StatusUpdate { framework_id, status, latest_state }))
+        said(agent_call::Call::Update(StatusUpdate { framework_id, status, latest_state, ..Default::default() }))
     }
 
     pub(super) fn executor_ended(&self, input: &mut Input<'_>) -> AgentCall {
         let (framework_id, executor_id) = (self.framework_id(input), name(input).into());
-        said(agent_call::Call::ExecutorEnded(ExecutorEnded { framework_id, executor_id, exit: None, message: None }))
+        said(agent_call::Call::ExecutorEnded(ExecutorEnded {
+            framework_id,
+            executor_id,
+            exit: None,
+            message: None,
+            ..Default::default()
+        }))
     }
 
     pub(super) fn message_of_agent(&self, input: &mut Input<'_>) -> AgentCall {
         let message = self.message(input);
-        said(agent_call::Call::Message(ExecutorMessage { framework_id: self.framework_id(input), message }))
+        said(agent_call::Call::Message(ExecutorMessage {
+            framework_id: self.framework_id(input),
+            message,
+            ..Default::default()
+        }))
     }
 
     // ── a scheduler ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -71,7 +93,11 @@ impl World {
         let call = match step {
             7 => self.subscribe(input),
             8 | 9 => self.accept(input),
-            10 => Call::Decline(scheduler::Decline { offer_ids: self.offer_ids(input), filters: filters(input) }),
+            10 => Call::Decline(scheduler::Decline {
+                offer_ids: self.offer_ids(input),
+                filters: filters(input),
+                ..Default::default()
+            }),
             11 => Call::RequestGang(scheduler::RequestGang { request: gang(input) }),
             12 => match input.byte() % 5 {
                 0 => Call::Revive(scheduler::Revive {}),
@@ -80,15 +106,25 @@ impl World {
                 3 => Call::Teardown(scheduler::Teardown {}),
                 _ => Call::Reconcile(scheduler::Reconcile { task_ids: vec![self.task(input).1] }),
             },
-            13 => Call::Kill(scheduler::Kill { task_id: self.task(input).1, grace_ms: Some(input.number()) }),
+            13 => Call::Kill(scheduler::Kill {
+                task_id: self.task(input).1,
+                grace_ms: Some(input.number()),
+                ..Default::default()
+            }),
             14 => {
                 let (task_id, agent_id) = (self.task(input).1, self.agent_id(input));
-                Call::Acknowledge(scheduler::Acknowledge { task_id, agent_id, update_seq: input.number() })
+                Call::Acknowledge(scheduler::Acknowledge {
+                    task_id,
+                    agent_id,
+                    update_seq: input.number(),
+                    ..Default::default()
+                })
             }
             15 => Call::PutState(scheduler::PutState {
                 key: name(input),
                 value: (!input.seldom()).then(|| input.bytes().to_vec()),
                 seq: Some(input.number()),
+                ..Default::default()
             }),
             _ => match input.byte() % 3 {
                 0 => Call::Message(self.message(input)),
@@ -101,6 +137,7 @@ impl World {
                     data: Some(input.bytes().to_vec()),
                     done: Some(input.seldom()),
                     error: input.seldom().then(|| "no".to_string()),
+                    ..Default::default()
                 }),
             },
         };
@@ -124,7 +161,7 @@ impl World {
     fn accept(&self, input: &mut Input<'_>) -> Call {
         let offer_ids = self.offer_ids(input);
         let tasks = (0..input.byte() % 4).map(|_| self.new_task(&offer_ids, input)).collect();
-        Call::Accept(scheduler::Accept { offer_ids, tasks, filters: filters(input) })
+        Call::Accept(scheduler::Accept { offer_ids, tasks, filters: filters(input), ..Default::default() })
     }
 
     /// For an agent of one of the offers, with as much as it offers or with anything.
@@ -149,7 +186,13 @@ impl World {
 
     fn message(&self, input: &mut Input<'_>) -> scheduler::Message {
         let (agent_id, executor_id) = (self.agent_id(input), name(input).into());
-        scheduler::Message { agent_id, executor_id, data: input.bytes().to_vec(), seq: Some(input.number()) }
+        scheduler::Message {
+            agent_id,
+            executor_id,
+            data: input.bytes().to_vec(),
+            seq: Some(input.number()),
+            ..Default::default()
+        }
     }
 
     // ── an operator ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -157,7 +200,11 @@ impl World {
     pub(super) fn operator_call(&self, input: &mut Input<'_>) -> OperatorCall {
         use operator_call::Call;
         let framework = self.framework_id(input).to_string();
-        let task = TaskSelector { task: self.task(input).1.to_string(), framework: Some(framework.clone()) };
+        let task = TaskSelector {
+            task: self.task(input).1.to_string(),
+            framework: Some(framework.clone()),
+            ..Default::default()
+        };
         let call = match input.byte() % 9 {
             0 => Call::GetCluster(Default::default()),
             1 => Call::ListAgents(Default::default()),
@@ -214,11 +261,11 @@ fn status(task_id: &TaskId, input: &mut Input<'_>) -> TaskStatus {
 fn executor(input: &mut Input<'_>) -> ExecutorInfo {
     let plugin = PluginRef { name: "p".into(), version: "1".into(), sha256: "0".repeat(64), size: 1 };
     let (id, resources) = (name(input).into(), input.resources());
-    ExecutorInfo { id, plugin, resources, config: None, command: None, shutdown_grace_ms: None }
+    ExecutorInfo { id, plugin, resources, config: None, command: None, shutdown_grace_ms: None, ..Default::default() }
 }
 
 fn filters(input: &mut Input<'_>) -> Option<Filters> {
-    input.seldom().then(|| Filters { refuse_ms: Some(input.number()) })
+    input.seldom().then(|| Filters { refuse_ms: Some(input.number()), ..Default::default() })
 }
 
 fn gang(input: &mut Input<'_>) -> GangRequest {
