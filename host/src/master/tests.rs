@@ -2,6 +2,7 @@
 
 mod env;
 mod gangs;
+mod hostile;
 
 use std::time::Duration;
 
