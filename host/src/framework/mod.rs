@@ -239,6 +239,7 @@ impl Runner {
             MasterEvent::Request(request) => self.give(now, HalfEvent::Request(request), effects),
             MasterEvent::RequestCancelled(request) => self.give(now, HalfEvent::RequestCancelled(request), effects),
             MasterEvent::StateStored(stored) => self.stored(now, stored, effects),
+            MasterEvent::VolumeStatus(status) => self.give(now, HalfEvent::VolumeStatus(status), effects),
             MasterEvent::Error(error) => {
                 let fatal = error.fatal == Some(true);
                 let message = error.message.clone();
@@ -422,6 +423,7 @@ impl Runner {
                 // Whoever asked was told that the framework went away.
                 HalfCall::Reply(reply) if self.connected => effects.push(Effect::Call(Call::Reply(reply))),
                 HalfCall::Reply(_) => {}
+                HalfCall::DestroyVolume(destroy) => self.send_or_queue(Call::DestroyVolume(destroy), effects),
                 HalfCall::PutState(put) => self.put_state(put, effects),
                 HalfCall::SetTimer(timer) => drop(self.timers.insert(timer.id, Time(timer.at_ns))),
                 HalfCall::CancelTimer(timer) => drop(self.timers.remove(&timer.id)),
@@ -443,8 +445,16 @@ impl Runner {
         }
         if self.connected {
             // Those that are still open are given back by the master.
-            let offers = scheduler::Accept { tasks: Vec::new(), ..accept.clone() };
+            let (offer_ids, filters) = (accept.offer_ids, accept.filters);
+            let offers = scheduler::Accept { offer_ids, filters, ..Default::default() };
             effects.push(Effect::Call(Call::Accept(offers)));
+        }
+        for create in accept.create_volumes {
+            let message = Some("an offer it was to be made on had been rescinded".to_string());
+            let state = scheduler::VolumeState::VolumeRefused.into();
+            let (agent_id, name) = (create.agent_id, create.name);
+            let status = scheduler::VolumeStatus { agent_id, name, state, message, ..Default::default() };
+            self.give(now, HalfEvent::VolumeStatus(status), effects);
         }
         for task in accept.tasks {
             let message = "an offer it was to run on had been rescinded";

@@ -91,6 +91,7 @@ impl Master {
             Call::MessageAcknowledge(acknowledge) => self.acknowledge_to_executor(id, acknowledge, effects),
             Call::Reply(reply) => self.framework_replied(id, reply, effects),
             Call::PutState(put) => self.put_state(id, put, effects),
+            Call::DestroyVolume(destroy) => self.destroy_volume(id, destroy, effects),
             Call::Teardown(_) => self.tear_down(now, id, "its scheduler ended it".to_string(), effects),
         }
     }

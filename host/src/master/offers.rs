@@ -125,6 +125,7 @@ impl Master {
             resources: part.resources,
             attributes: info.attributes.clone(),
             slots: part.slots,
+            volume: None,
         }
     }
 
@@ -216,6 +217,9 @@ impl Master {
         let mut left: BTreeMap<AgentId, Resources> = BTreeMap::new();
         for part in offers.iter().flat_map(|offer| &offer.parts) {
             *left.entry(part.agent_id.clone()).or_default() += &part.resources;
+        }
+        for create in accept.create_volumes {
+            self.refuse_volume(framework, create.agent_id, create.name, effects);
         }
         let gang = offers.iter().find_map(|offer| offer.gang.clone());
         let until = offers.first().and_then(|offer| offer.available_until);
