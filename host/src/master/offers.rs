@@ -13,7 +13,7 @@ use mesos_plugin_api::v1::{
 
 use super::tasks::Task;
 use super::validation::{Terms, check_task};
-use super::{Effect, Master, make_id};
+use super::{Effect, Master, authorise, make_id};
 use crate::allocator;
 use crate::protocol::{RunTasks, agent_event};
 
@@ -283,7 +283,8 @@ impl Master {
             };
             let id_in_use = !ids.insert(task.id.clone()) || self.frameworks[framework].tasks.contains_key(&task.id);
             let until = until.map(|until| until - BACKFILL_MARGIN);
-            match check_task(&mut task, Terms { now, left, until, runs: &runs, id_in_use }) {
+            let may = authorise::run(self.frameworks[framework].acts_for.as_deref(), &task);
+            match may.and_then(|()| check_task(&mut task, Terms { now, left, until, runs: &runs, id_in_use })) {
                 Ok(()) => {
                     if let Some(executor) = &task.executor {
                         starting.borrow_mut().insert((task.agent_id.clone(), executor.id.clone()));
