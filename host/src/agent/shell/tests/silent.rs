@@ -54,16 +54,21 @@ async fn who_follows_a_silent_task_never_reads_on_in_the_next() {
 }
 
 #[tokio::test]
-async fn what_a_task_leaves_running_is_gone_before_its_folder_is_handed_on() {
+async fn what_a_task_leaves_running_never_writes_into_the_next_tasks_output() {
     let mut env = TestEnv::new().await;
-    // Both would write into the folder's files as soon as they can: one in the task's session, one that hides where it is from.
-    let hidden = "env -i /usr/bin/setsid /bin/sh -c 'sleep 0.05; while :; do echo intruder; done'";
-    let open = "(sleep 0.05; while :; do echo intruder; done) &";
-    for round in 0..5 {
-        env.end_of(shell(&format!("open{round}"), &format!("{open} exit 0"))).await;
-        env.end_of(shell(&format!("hidden{round}"), &format!("{hidden} & exit 0"))).await;
-        env.end_of(shell(&format!("next{round}"), "sleep 0.2; echo own")).await;
-        assert_eq!(env.output(&format!("next{round}")), "own\n");
+    // What hides where it comes from may be of a task that still runs, and is left alone as long as there is one.
+    env.run(vec![shell("old", "sleep 1000")]).await;
+    env.update("old").await;
+    // All would write into the folder's files later: in the task's session, with its environment alone, and with neither.
+    let write = "sleep 0.3; while :; do echo intruder; sleep 0.01; done";
+    let hidden = format!("env -i /usr/bin/setsid /bin/sh -c '{write}'");
+    let ways = [format!("({write})"), format!("setsid /bin/sh -c '{write}'"), hidden];
+    for (number, way) in ways.iter().enumerate() {
+        let [first, next] = ["first", "next"].map(|name| format!("{name}{number}"));
+        // Long enough to hide, and over before it writes.
+        env.end_of(shell(&first, &format!("{way} & sleep 0.1; exit 0"))).await;
+        env.end_of(shell(&next, "sleep 0.4; echo own")).await;
+        assert_eq!(env.output(&next), "own\n", "{way}");
     }
     env.stop().await;
 }
