@@ -18,7 +18,7 @@ mod core;
 mod event;
 mod executors;
 mod exchange;
-mod messages;
+pub(crate) mod messages;
 mod tasks;
 mod kills;
 mod statuses;

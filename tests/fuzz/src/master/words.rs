@@ -121,10 +121,11 @@ impl World {
                 })
             }
             15 => Call::PutState(scheduler::PutState {
-                key: name(input),
-                value: (!input.seldom()).then(|| input.bytes().to_vec()),
+                changes: vec![scheduler::StateChange {
+                    key: name(input),
+                    value: (!input.seldom()).then(|| input.bytes().to_vec()),
+                }],
                 seq: Some(input.number()),
-                ..Default::default()
             }),
             _ => match input.byte() % 3 {
                 0 => Call::Message(self.message(input)),
@@ -155,7 +156,7 @@ impl World {
             failover_timeout_ms: (!input.seldom()).then(|| input.number()),
             ..FrameworkInfo::default()
         };
-        Call::Subscribe(scheduler::Subscribe { framework, secret })
+        Call::Subscribe(scheduler::Subscribe { framework, secret, incarnation: input.seldom().then(|| input.number()) })
     }
 
     fn accept(&self, input: &mut Input<'_>) -> Call {
