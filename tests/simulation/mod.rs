@@ -26,4 +26,5 @@ pub mod watch;
 pub mod invariants;
 pub mod world;
 pub mod workload;
+pub mod faults;
 pub mod life;

@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hasher};
 use mesos_plugin_api::Time;
 
 use crate::counts::Counts;
-use crate::invariants::{self, Invariant};
+use crate::invariants::{self, Invariant, Rest};
 use crate::sight::Sight;
 
 /// Of what is said only so much goes into a line.
@@ -46,6 +46,14 @@ impl Watch {
                 self.broken.get_or_insert((invariant.name(), problem));
             }
         }
+    }
+
+    /// What the invariants say of a world at rest.
+    ///
+    /// # Errors
+    /// One of them doesn't hold.
+    pub fn at_rest(&mut self, rest: &Rest) -> Result<(), String> {
+        self.invariants.iter_mut().try_for_each(|invariant| invariant.at_rest(rest))
     }
 
     /// An invariant that the world itself looks after.

@@ -6,6 +6,9 @@ use mesos_plugin_api::Time;
 use crate::sight::Sight;
 
 mod one_process;
+mod rest;
+
+pub use rest::Rest;
 
 /// Something that must hold.
 pub trait Invariant {
@@ -17,6 +20,14 @@ pub trait Invariant {
     /// # Errors
     /// It doesn't hold, and why.
     fn see(&mut self, now: Time, sight: &Sight) -> Result<(), String>;
+
+    /// Looks at a world in which nothing is on its way any more.
+    ///
+    /// # Errors
+    /// It doesn't hold, and why.
+    fn at_rest(&mut self, _rest: &Rest) -> Result<(), String> {
+        Ok(())
+    }
 
     /// How often what it speaks of came up.
     fn met(&self) -> u64;

@@ -16,9 +16,13 @@ use super::program::Program;
 use crate::chance::Chance;
 
 const TURN: u64 = 1;
-/// It does nothing new after this signal.
+/// It ends what it has, and starts only what ends by itself.
+pub const FINITE: i32 = 12;
+/// It starts one thing more, which doesn't end by itself.
+pub const KEEP: i32 = 16;
+/// It does nothing new.
 pub const REST: i32 = 10;
-/// It ends after this one.
+/// It ends.
 pub const END: i32 = 15;
 
 /// What it is inclined to, in percent.
@@ -64,7 +68,15 @@ pub struct RandomFramework {
     live: BTreeMap<TaskId, (AgentId, Option<ExecutorId>)>,
     gangs: Vec<String>,
     numbers: u64,
-    resting: bool,
+    mood: Mood,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mood {
+    Wild,
+    Finite,
+    Keeping,
+    Resting,
 }
 
 /// The command within a task's data.
@@ -85,8 +97,12 @@ impl RandomFramework {
             live: BTreeMap::new(),
             gangs: Vec::new(),
             numbers: 0,
-            resting: false,
+            mood: Mood::Wild,
         }
+    }
+
+    fn resting(&self) -> bool {
+        self.mood == Mood::Resting
     }
 
     fn number(&mut self) -> u64 {
@@ -106,7 +122,7 @@ impl RandomFramework {
             return self.gang_offered(now, &offer, calls);
         }
         let roll = self.chance.between(0, 99) as u32;
-        if self.resting || roll < self.habits.declines {
+        if self.resting() || roll < self.habits.declines {
             let refuse = self.chance.ms(0, 12_000);
             calls.decline(offer.id, refuse);
         } else if roll < self.habits.declines + self.habits.hoards {
@@ -114,6 +130,16 @@ impl RandomFramework {
         } else {
             self.accept(now, vec![offer], calls);
         }
+        if self.mood == Mood::Keeping && !self.live.is_empty() {
+            self.rest(calls);
+        }
+    }
+
+    fn rest(&mut self, calls: &mut Calls) {
+        self.mood = Mood::Resting;
+        calls.suppress();
+        self.gangs.drain(..).for_each(|gang| calls.cancel_gang(&gang));
+        std::mem::take(&mut self.held).into_keys().for_each(|offer| calls.decline(offer, Duration::ZERO));
     }
 
     /// Offers of one end, or sometimes of several, which is refused.
@@ -165,7 +191,11 @@ impl RandomFramework {
 
     fn program(&mut self) -> Program {
         Program {
-            runs: if self.chance.percent(8) { None } else { Some(self.chance.wait(5_000, 40_000)) },
+            runs: match self.mood {
+                Mood::Keeping => None,
+                Mood::Wild if self.chance.percent(8) => None,
+                _ => Some(self.chance.wait(5_000, 40_000)),
+            },
             code: i32::from(self.chance.percent(15)),
             heeds_term: self.chance.percent(85).then(|| self.chance.ms(0, 800)),
         }
@@ -205,7 +235,7 @@ impl RandomFramework {
 
     fn gang_offered(&mut self, _now: Time, offer: &Offer, calls: &mut Calls) {
         self.gangs.retain(|id| Some(id) != offer.gang_id.as_ref());
-        if self.resting || self.chance.percent(10) {
+        if self.resting() || self.chance.percent(10) {
             return calls.decline(offer.id.clone(), Duration::ZERO);
         }
         let errs = self.chance.percent(25 + self.habits.errs);
@@ -228,11 +258,11 @@ impl RandomFramework {
     // ── turns ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     fn turn(&mut self, now: Time, calls: &mut Calls) {
-        let next = self.chance.ms(200, 2500);
-        calls.set_timer(TURN, now + next);
-        if self.resting {
+        if self.resting() {
             return;
         }
+        let next = self.chance.ms(200, 2500);
+        calls.set_timer(TURN, now + next);
         if self.chance.percent(self.habits.gangs) {
             self.request_gang(calls);
         }
@@ -314,12 +344,15 @@ impl Framework for RandomFramework {
             Event::Update(update) => self.updated(&update.status, calls),
             Event::GangStatus(status) if status.refused.is_some() => self.gangs.retain(|id| *id != status.id),
             Event::Timer(_) => self.turn(now, calls),
-            Event::Signal(signal) if signal.number == REST => {
-                self.resting = true;
-                calls.suppress();
-                self.gangs.drain(..).for_each(|gang| calls.cancel_gang(&gang));
-                std::mem::take(&mut self.held).into_keys().for_each(|offer| calls.decline(offer, Duration::ZERO));
+            Event::Signal(signal) if signal.number == FINITE => {
+                self.mood = Mood::Finite;
+                self.live.keys().for_each(|task| calls.kill(task.clone(), None));
             }
+            Event::Signal(signal) if signal.number == KEEP => {
+                self.mood = Mood::Keeping;
+                calls.revive();
+            }
+            Event::Signal(signal) if signal.number == REST => self.rest(calls),
             Event::Signal(signal) if signal.number == END => calls.finish(0, None),
             _ => {}
         }

@@ -62,6 +62,11 @@ impl ExecutorProcess {
         self.launch.framework.id.clone().expect("always with an id")
     }
 
+    /// What it has been given and has not ended.
+    pub fn tasks(&self) -> impl Iterator<Item = &TaskId> {
+        self.tasks.iter()
+    }
+
     fn push(&mut self, body: Body) {
         self.seq_last += 1;
         self.waiting.push_back(Numbered { seq: self.seq_last, body: Some(body) });

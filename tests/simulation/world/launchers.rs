@@ -1,5 +1,7 @@
 //! The launchers, which are fake, and the processes that they would start.
 
+use std::collections::BTreeSet;
+
 use mesos_host::agent::{Event, Launch, LocalId, Refusal};
 use mesos_plugin_api::Time;
 use mesos_plugin_api::v1::{CommandInfo, ExitStatus, FrameworkId, Reason, Resources, TaskId};
@@ -155,6 +157,24 @@ impl World {
         if process.launcher == self.agents[agent].launcher && !process.orphan {
             self.launcher_tells(agent, Event::Exited { id: process.container, exit, last_words: None });
         }
+    }
+
+    /// Whose tasks run where, leaving out what nobody knows of.
+    pub fn running_tasks(&self) -> BTreeSet<(FrameworkId, TaskId, String)> {
+        let mut running = BTreeSet::new();
+        for process in self.processes.values().filter(|process| !process.orphan) {
+            let host = &self.agents[process.agent].hostname;
+            match &process.kind {
+                Kind::Command { framework, task, .. } => {
+                    running.insert((framework.clone(), task.clone(), host.clone()));
+                }
+                Kind::Executor(executor) => {
+                    let framework = executor.framework();
+                    running.extend(executor.tasks().map(|task| (framework.clone(), task.clone(), host.clone())));
+                }
+            }
+        }
+        running
     }
 
     /// KILL to all that launchers of this machine know of. Whether there is anything.

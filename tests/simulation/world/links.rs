@@ -97,6 +97,13 @@ impl World {
         let Some(connection) = self.net.get(id) else { return };
         let (peer, link, server_open, client_open) =
             (connection.peer, connection.link, connection.server_open, connection.client_open);
+        let newest = match peer {
+            Peer::Agent(at) => self.agents[at].connection,
+            Peer::Scheduler(at) => self.schedulers[at].connection,
+        };
+        if way == Way::Up && server_open && newest.is_some_and(|newest| newest != id) {
+            self.watch.counts.add("fault: words late beside a new connection", 1);
+        }
         match (packet, peer) {
             (Packet::AgentCalls(calls), _) if server_open => {
                 let call = |call| master::Event::AgentCalled { link, call: AgentCall { call: Some(call) } };

@@ -50,6 +50,8 @@ pub struct World {
     /// Events that cores have taken.
     pub events: u64,
     queue: Queue<Happening>,
+    /// Who gets no time to run until then; none for the master.
+    paused: BTreeMap<Option<Peer>, Time>,
     /// When the last thing of each lane is due, so that nothing in it overtakes.
     lanes: BTreeMap<Lane, Time>,
     pid_last: u64,
@@ -136,6 +138,7 @@ impl World {
             processes: BTreeMap::new(),
             events: 0,
             queue: Queue::default(),
+            paused: BTreeMap::new(),
             lanes: BTreeMap::new(),
             pid_last: 0,
             at_once: 0,
@@ -168,7 +171,10 @@ impl World {
             Some((at, who)) if queued.is_none_or(|queued| at < queued) => self.pass_deadline(who),
             _ => {
                 let (_, happening) = self.queue.pop().expect("it has a next one");
-                self.happen(happening);
+                match self.waits_until(&happening) {
+                    Some(until) => self.queue.push(until, happening),
+                    None => self.happen(happening),
+                }
             }
         }
         true
@@ -176,11 +182,60 @@ impl World {
 
     /// The first deadline of a core.
     fn next_due(&self) -> Option<(Time, Due)> {
-        let agents = self.agents.iter().enumerate().filter_map(|(at, agent)| Some((agent.due?, Due::Agent(at))));
-        let schedulers =
-            self.schedulers.iter().enumerate().filter_map(|(at, node)| Some((node.due?, Due::Scheduler(at))));
+        let agents =
+            self.agents.iter().enumerate().filter_map(|(at, agent)| {
+                Some((agent.due?.max(self.paused_until(Some(Peer::Agent(at)))), Due::Agent(at)))
+            });
+        let schedulers = self.schedulers.iter().enumerate().filter_map(|(at, node)| {
+            Some((node.due?.max(self.paused_until(Some(Peer::Scheduler(at)))), Due::Scheduler(at)))
+        });
         let processes = self.processes.iter().filter_map(|(pid, process)| Some((process.due()?, Due::Executor(*pid))));
-        agents.chain(schedulers).chain(processes).chain(self.master.due.map(|at| (at, Due::Master))).min()
+        let master = self.master.due.map(|at| (at.max(self.paused_until(None)), Due::Master));
+        agents.chain(schedulers).chain(processes).chain(master).min()
+    }
+
+    fn paused_until(&self, who: Option<Peer>) -> Time {
+        self.paused.get(&who).copied().unwrap_or_default()
+    }
+
+    /// It gets no time to run until then.
+    pub fn pause_master(&mut self, until: Time) {
+        self.paused.insert(None, until);
+    }
+
+    /// It gets no time to run until then.
+    pub fn pause_peer(&mut self, peer: Peer, until: Time) {
+        self.paused.insert(Some(peer), until);
+    }
+
+    /// Everything is as it should be from now on, but for what has been lost.
+    pub fn heal(&mut self) {
+        self.paused.clear();
+        self.net.heal(self.now);
+        self.master.slow_disk_until = self.now;
+        self.master.full_disk_until = self.now;
+        self.agents.iter_mut().for_each(|agent| (agent.slow_disk_until, agent.stuck_until) = (self.now, self.now));
+    }
+
+    /// Until when it has to wait, because who is to take it is paused.
+    fn waits_until(&mut self, happening: &Happening) -> Option<Time> {
+        let peer_of = |connection: &u64| self.net.peer(*connection);
+        let who = match happening {
+            Happening::Asked { .. }
+            | Happening::Arrives { way: Way::Up, .. }
+            | Happening::Noticed { client: false, .. }
+            | Happening::MasterAllocates
+            | Happening::MasterKept { .. } => None,
+            Happening::Arrives { connection, way: Way::Down } | Happening::Noticed { connection, client: true } => {
+                Some(peer_of(connection)?)
+            }
+            Happening::Connected { peer, .. } | Happening::Unreachable { peer, .. } => Some(*peer),
+            Happening::AgentHears { agent, .. } | Happening::AgentStarts { agent } => Some(Peer::Agent(*agent)),
+            Happening::Frame { pid, to_process: false, .. } => Some(Peer::Agent(self.processes.get(pid)?.agent)),
+            Happening::SchedulerRetries { scheduler, .. } => Some(Peer::Scheduler(*scheduler)),
+            _ => return None,
+        };
+        Some(self.paused_until(who)).filter(|until| *until > self.now)
     }
 
     fn pass_deadline(&mut self, who: Due) {
