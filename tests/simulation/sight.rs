@@ -31,6 +31,8 @@ pub enum Sight<'a> {
     AgentStarted {
         /// Which.
         agent: usize,
+        /// What its machine has.
+        resources: &'a Resources,
     },
     /// The master is about to take this.
     MasterHeardAgent {
@@ -74,12 +76,10 @@ pub enum Sight<'a> {
         /// What.
         operation: &'a Operation,
     },
-    /// It is kept, or not.
+    /// It is kept.
     MasterKept {
         /// Its number.
         id: u64,
-        /// Whether.
-        kept: bool,
     },
     /// A runner says this to the master.
     RunnerCalled {
@@ -136,16 +136,10 @@ pub enum Sight<'a> {
         /// What it uses of the machine, beside its tasks; none when it is gone.
         resources: Option<&'a Resources>,
     },
-    /// Bytes between a scheduler and an executor's process, where they go in and where they come out.
-    Message {
-        /// Whose.
-        scheduler: usize,
-        /// The executor.
-        executor: Option<u64>,
-        /// Which way.
-        to_executor: bool,
-        /// The end that gives them away, or the end that is given them.
-        sent: bool,
+    /// An executor half is given a message of its scheduler.
+    ExecutorHeard {
+        /// Its process.
+        pid: u64,
         /// The bytes.
         data: &'a [u8],
     },

@@ -5,7 +5,17 @@ use mesos_plugin_api::Time;
 
 use crate::sight::Sight;
 
+mod resources;
+mod rescinded;
+mod updates_in_order;
+mod kept_before_told;
+mod terminal_is_final;
 mod one_process;
+mod gangs_whole;
+mod backfill;
+mod filters;
+mod messages;
+mod frameworks_view;
 mod rest;
 
 pub use rest::Rest;
@@ -35,5 +45,17 @@ pub trait Invariant {
 
 /// All that look on from the first moment of a world.
 pub fn all() -> Vec<Box<dyn Invariant>> {
-    vec![Box::new(one_process::OneProcess::default())]
+    vec![
+        Box::new(resources::ResourcesOnce::default()),
+        Box::new(rescinded::Rescinded::default()),
+        Box::new(updates_in_order::UpdatesInOrder::default()),
+        Box::new(kept_before_told::KeptBeforeTold::default()),
+        Box::new(terminal_is_final::TerminalIsFinal::default()),
+        Box::new(one_process::OneProcess::default()),
+        Box::new(gangs_whole::GangsWhole::default()),
+        Box::new(backfill::Backfill::default()),
+        Box::new(filters::Filters::default()),
+        Box::new(messages::Messages::default()),
+        Box::new(frameworks_view::FrameworksView::default()),
+    ]
 }

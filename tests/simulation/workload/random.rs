@@ -67,6 +67,7 @@ pub struct RandomFramework {
     held: BTreeMap<OfferId, Offer>,
     live: BTreeMap<TaskId, (AgentId, Option<ExecutorId>)>,
     gangs: Vec<String>,
+    said: BTreeMap<(AgentId, ExecutorId), u64>,
     numbers: u64,
     mood: Mood,
 }
@@ -96,6 +97,7 @@ impl RandomFramework {
             held: BTreeMap::new(),
             live: BTreeMap::new(),
             gangs: Vec::new(),
+            said: BTreeMap::new(),
             numbers: 0,
             mood: Mood::Wild,
         }
@@ -281,7 +283,10 @@ impl RandomFramework {
             6 | 7 => {
                 let to: Vec<_> = self.live.values().filter_map(|(agent, to)| Some((agent, to.as_ref()?))).collect();
                 if let Some((agent, executor)) = self.chance.pick(&to) {
-                    calls.message((*agent).clone(), (*executor).clone(), now.0.to_be_bytes().to_vec());
+                    let key = ((*agent).clone(), (*executor).clone());
+                    let said = self.said.entry(key.clone()).or_default();
+                    *said += 1;
+                    calls.message(key.0, key.1, said.to_be_bytes().to_vec());
                 }
             }
             8 => {

@@ -91,7 +91,8 @@ impl World {
         };
         node.core = Some(Agent::new(settings));
         self.watch.log(self.now, format_args!("agent {agent}"), &"starts");
-        self.watch.see(self.now, &Sight::AgentStarted { agent });
+        let resources = &self.agents[agent].resources;
+        self.watch.see(self.now, &Sight::AgentStarted { agent, resources });
         self.agent_handles(agent, Event::Started);
     }
 

@@ -221,7 +221,7 @@ impl World {
                     self.executor_hears(pid, HalfEvent::Kill(Kill { task_id, grace_ms }));
                 }
                 Some(Body::Message(data)) => {
-                    self.see_message(pid, true, false, &data);
+                    self.watch.see(self.now, &Sight::ExecutorHeard { pid, data: &data });
                     self.executor_hears(pid, HalfEvent::Message(Message { data }));
                 }
                 Some(Body::Shutdown(Shutdown {})) => self.executor_hears(pid, HalfEvent::Shutdown(Shutdown {})),
@@ -291,7 +291,6 @@ impl World {
                     }
                 }
                 Call::Message(message) => {
-                    self.see_message(pid, false, true, &message.data);
                     self.executor(pid).expect("it calls").push(Body::Message(message.data));
                 }
                 Call::SetTimer(timer) => {
@@ -393,9 +392,5 @@ impl World {
         if executor.connection.is_some() {
             self.tell_agent_of(pid, agent, Event::ExecutorDisconnected { id: container });
         }
-    }
-
-    fn see_message(&mut self, pid: u64, to_executor: bool, sent: bool, data: &[u8]) {
-        let _ = (pid, to_executor, sent, data);
     }
 }

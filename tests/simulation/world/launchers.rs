@@ -215,7 +215,12 @@ impl World {
                 self.watch.see(self.now, &Sight::TaskStopped { agent, framework: &framework, task: &task });
             }
             // An executor's channel to the launcher is closed with it: it ends.
-            Kind::Executor(_) => {
+            Kind::Executor(executor) => {
+                let framework = executor.framework();
+                for task in executor.tasks() {
+                    self.watch.see(self.now, &Sight::TaskStopped { agent, framework: &framework, task });
+                }
+                self.watch.see(self.now, &Sight::Executor { agent, pid, resources: None });
                 let wait = self.chance.ms(0, 100);
                 self.after(wait, Happening::ProcessEnds { pid, exit: ExitStatus::code(1) });
             }

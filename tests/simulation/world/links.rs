@@ -146,7 +146,9 @@ impl World {
 
     fn master_loses(&mut self, link: master::LinkId, peer: Peer) {
         if self.master.links.contains_key(&link) {
-            if let Peer::Scheduler(scheduler) = peer {
+            if let Peer::Scheduler(scheduler) = peer
+                && self.master.subscribed.get(&scheduler) == Some(&link)
+            {
                 self.watch.see(self.now, &crate::sight::Sight::MasterLostScheduler { scheduler });
             }
             self.master.links.remove(&link);

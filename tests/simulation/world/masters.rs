@@ -22,6 +22,8 @@ pub struct MasterNode {
     pub due: Option<Time>,
     /// The connection behind each link.
     pub links: BTreeMap<LinkId, u64>,
+    /// On which link each scheduler has subscribed last.
+    pub subscribed: BTreeMap<usize, LinkId>,
     link_last: u64,
     /// Its disk is slow until then.
     pub slow_disk_until: Time,
@@ -126,13 +128,19 @@ impl World {
                 (Some(Peer::Scheduler(scheduler)), Some(call)) => Sight::MasterHeardScheduler { scheduler, call },
                 _ => return,
             },
-            Event::Persisted { id, error } => Sight::MasterKept { id: *id, kept: error.is_none() },
+            Event::Persisted { id, error: None } => Sight::MasterKept { id: *id },
             _ => return,
         };
         self.watch.see(self.now, &sight);
     }
 
     fn show_effect(&mut self, effect: &Effect) {
+        if let Effect::ToScheduler { link, event: mesos_plugin_api::v1::scheduler::event::Event::Subscribed(_) } =
+            effect
+            && let Some(Peer::Scheduler(scheduler)) = self.net.peer(self.master.links[link])
+        {
+            self.master.subscribed.insert(scheduler, *link);
+        }
         let peer = |link: &LinkId| self.net.peer(*self.master.links.get(link)?);
         let sight = match effect {
             Effect::ToAgent { link, event } => match peer(link) {
