@@ -28,3 +28,5 @@ pub mod world;
 pub mod workload;
 pub mod faults;
 pub mod life;
+pub mod lives;
+pub mod seeds;

@@ -84,6 +84,11 @@ impl Watch {
         self.hasher.finish()
     }
 
+    /// The names of all that look on.
+    pub fn invariants(&self) -> Vec<&'static str> {
+        self.invariants.iter().map(|invariant| invariant.name()).collect()
+    }
+
     /// Adds how often what each invariant speaks of came up.
     pub fn count_invariants(&mut self) {
         for invariant in &self.invariants {

@@ -30,7 +30,7 @@ impl Rescinded {
                     self.void.extend(tasks);
                 }
             }
-            Call::Decline(decline) => decline.offer_ids.iter().for_each(|id| drop(self.open.remove(id))),
+            Call::Decline(decline) => self.open.retain(|id, _| !decline.offer_ids.contains(id)),
             _ => {}
         }
     }
@@ -48,7 +48,9 @@ impl Invariant for Rescinded {
                 Event::Offers(offers) => {
                     self.open.extend(offers.offers.iter().map(|offer| (offer.id.clone(), *scheduler)));
                 }
-                Event::Rescind(rescind) => drop(self.open.remove(&rescind.offer_id)),
+                Event::Rescind(rescind) => {
+                    self.open.remove(&rescind.offer_id);
+                }
                 Event::Subscribed(subscribed) => {
                     self.frameworks.insert(*scheduler, subscribed.framework_id.clone());
                 }

@@ -22,8 +22,15 @@ pub struct ResourcesOnce {
     executors: BTreeMap<(AgentId, FrameworkId, ExecutorId), Resources>,
     /// An agent that is being answered to its registration.
     registering: Option<AgentId>,
-    brought: BTreeMap<usize, (Vec<(FrameworkId, TaskId)>, Vec<(FrameworkId, ExecutorId)>)>,
+    brought: BTreeMap<usize, Brought>,
     checked: u64,
+}
+
+/// What an agent says that it runs when it registers.
+#[derive(Default)]
+struct Brought {
+    tasks: Vec<(FrameworkId, TaskId)>,
+    executors: Vec<(FrameworkId, ExecutorId)>,
 }
 
 #[derive(Default)]
@@ -64,7 +71,7 @@ impl ResourcesOnce {
             agent_event::Event::Registered(registered) => {
                 let id = registered.agent_id.clone();
                 self.nodes.insert(id.clone(), agent);
-                let (tasks, executors) = self.brought.remove(&agent).unwrap_or_default();
+                let Brought { tasks, executors } = self.brought.remove(&agent).unwrap_or_default();
                 self.tasks
                     .retain(|(of, framework, task), _| *of != id || tasks.contains(&(framework.clone(), task.clone())));
                 self.executors.retain(|(of, framework, executor), _| {
@@ -112,7 +119,7 @@ impl ResourcesOnce {
                 let tasks = tasks.map(|record| (record.framework_id.clone(), record.task.id.clone())).collect();
                 let executors = register.executors.iter();
                 let executors = executors.map(|record| (record.framework_id.clone(), record.executor.id.clone()));
-                self.brought.insert(agent, (tasks, executors.collect()));
+                self.brought.insert(agent, Brought { tasks, executors: executors.collect() });
             }
             agent_call::Call::Update(update) if update.latest_state().is_terminal() => {
                 let (framework, task) = (&update.framework_id, &update.status.task_id);
