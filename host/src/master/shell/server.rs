@@ -108,7 +108,7 @@ impl Master for Service {
         let caller = self.authenticate(&request)?;
         let (near, events) = link(request.into_inner(), |batch| batch.calls);
         self.connect(Connect::Scheduler { link: near, caller }).await?;
-        let batches = events.map(|events| Ok(scheduler::EventBatch { events, master_epoch: None }));
+        let batches = events.map(|events| Ok(scheduler::EventBatch { events }));
         Ok(Response::new(Box::pin(batches)))
     }
 
@@ -120,7 +120,7 @@ impl Master for Service {
         }
         let (near, events) = link(request.into_inner(), |batch| batch.calls);
         self.connect(Connect::Agent(near)).await?;
-        let batches = events.map(|events| Ok(AgentEventBatch { events, master_epoch: None }));
+        let batches = events.map(|events| Ok(AgentEventBatch { events }));
         Ok(Response::new(Box::pin(batches)))
     }
 
