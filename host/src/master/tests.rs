@@ -1,5 +1,6 @@
 //! Given / when / then on what the master tells agents, schedulers and operators.
 
+mod endings;
 mod env;
 mod gangs;
 mod hostile;
