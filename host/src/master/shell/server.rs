@@ -124,7 +124,7 @@ impl Master for Service {
         let caller = self.authenticate(&request)?;
         let (near, events) = link(request.into_inner(), |batch| batch.calls);
         self.connect(Connect::Scheduler { link: near, caller }).await?;
-        let batches = events.map(|events| Ok(scheduler::EventBatch { events, master_epoch: None }));
+        let batches = events.map(|events| Ok(scheduler::EventBatch { events }));
         Ok(Response::new(Box::pin(batches)))
     }
 
@@ -136,7 +136,7 @@ impl Master for Service {
         }
         let (near, events) = link(request.into_inner(), |batch| batch.calls);
         self.connect(Connect::Agent(near)).await?;
-        let batches = events.map(|events| Ok(AgentEventBatch { events, master_epoch: None }));
+        let batches = events.map(|events| Ok(AgentEventBatch { events }));
         Ok(Response::new(Box::pin(batches)))
     }
 

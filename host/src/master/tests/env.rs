@@ -97,7 +97,7 @@ impl TestEnv {
     pub(super) fn framework_of(&mut self, framework: FrameworkInfo, secret: Option<String>) -> LinkId {
         let link = self.link();
         self.handle(Event::SchedulerConnected { link, caller: self.caller.clone(), nonce: [7; 16] });
-        self.call(link, Call::Subscribe(scheduler::Subscribe { framework, secret }));
+        self.call(link, Call::Subscribe(scheduler::Subscribe { framework, secret, incarnation: None }));
         link
     }
 
@@ -106,7 +106,10 @@ impl TestEnv {
     }
 
     pub(super) fn accept(&mut self, link: LinkId, offer: &Offer, tasks: Vec<TaskInfo>) {
-        self.call(link, Call::Accept(scheduler::Accept { offer_ids: vec![offer.id.clone()], tasks, filters: None }));
+        self.call(
+            link,
+            Call::Accept(scheduler::Accept { offer_ids: vec![offer.id.clone()], tasks, ..Default::default() }),
+        );
     }
 
     pub(super) fn report(&mut self, agent: LinkId, task: &str, state: TaskState, seq: u64) {

@@ -299,7 +299,7 @@ impl<S: Script> World<S> {
             Call::Message(message) => {
                 let world = &self.nodes[node];
                 let (agent_id, executor_id) = (world.agent.clone(), world.executor_id.clone());
-                let message = ToFramework { agent_id, executor_id, data: message.data, seq: None };
+                let message = ToFramework { agent_id, executor_id, data: message.data, ..Default::default() };
                 self.master.send(FrameworkEvent::Message(message));
             }
             Call::Spawn(spawn) => self.spawn(node, spawn),
