@@ -31,6 +31,8 @@ enum Action {
     Tests(&'static [&'static str]),
     /// A test program of `tests/`, with real processes.
     Integration,
+    /// The same; its tests take turns, and let others have theirs while they wait.
+    Turns,
 }
 
 const STEPS: &[Step] = &[
@@ -63,7 +65,7 @@ const STEPS: &[Step] = &[
     Step { name: "plugins", action: Action::Integration },
     Step { name: "bad_input", action: Action::Integration },
     Step { name: "lifecycle", action: Action::Integration },
-    Step { name: "mpi", action: Action::Integration },
+    Step { name: "mpi", action: Action::Turns },
 ];
 
 /// Runs the steps that the filter leaves. True if nothing failed.
@@ -94,7 +96,8 @@ fn chosen(filter: &[String]) -> Result<(Vec<&'static Step>, Option<&str>)> {
         [] => Ok((STEPS.iter().collect(), None)),
         [first, rest @ ..] if rest.len() < 2 => match named(first) {
             Some(step) => {
-                let build = matches!(step.action, Action::Integration).then(|| named("build")).flatten();
+                let build =
+                    matches!(step.action, Action::Integration | Action::Turns).then(|| named("build")).flatten();
                 Ok((build.into_iter().chain([step]).collect(), rest.first().map(String::as_str)))
             }
             None if rest.is_empty() => {
@@ -116,6 +119,11 @@ fn carry_out(step: &Step, all: bool, name: Option<&str>, skips: &Path) -> Result
         Action::Build => Totals::of_check(workspace::build(Profile::Dev).map(drop)),
         Action::Tests(arguments) => cargo_test::run(arguments, all, name, skips)?,
         Action::Integration => cargo_test::run(&["--package", "mesos-tests", "--test", step.name], all, name, skips)?,
+        Action::Turns => {
+            let threads = ["--config", "env.RUST_TEST_THREADS='6'"];
+            let program = ["--package", "mesos-tests", "--test", step.name];
+            cargo_test::run(&[threads.as_slice(), &program].concat(), all, name, skips)?
+        }
     })
 }
 
