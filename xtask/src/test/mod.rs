@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything that must hold, quickest first, and one line of totals at the end.
 //!
 //! ```text
-//! fmt ─ clippy ─ build ─ unit ─ fuzz ─ harness ─ doc ─ tidy ─ parts ─ run ─ plugins ─ bad_input ─ lifecycle ─ mpi
+//! fmt ─ clippy ─ build ─ unit ─ fuzz ─ simulation ─ harness ─ doc ─ tidy ─ parts ─ run ─ plugins ─ bad_input ─ lifecycle ─ mpi
 //! ```
 
 use std::path::Path;
@@ -54,9 +54,15 @@ const STEPS: &[Step] = &[
             "mesos-tests",
             "--exclude",
             "mesos-fuzz",
+            "--exclude",
+            "mesos-simulation",
         ]),
     },
     Step { name: "fuzz", action: Action::Tests(&["--package", "mesos-fuzz", "--lib", "--tests"]) },
+    Step {
+        name: "simulation",
+        action: Action::Tests(&["--profile", "simulation", "--package", "mesos-simulation", "--test", "simulation"]),
+    },
     Step { name: "harness", action: Action::Tests(&["--package", "mesos-tests", "--lib"]) },
     Step { name: "doc", action: Action::Tests(&["--workspace", "--doc"]) },
     Step { name: "tidy", action: Action::Integration },
