@@ -24,6 +24,7 @@ mod kills;
 mod statuses;
 mod timers;
 mod updates;
+mod volumes;
 pub mod shell;
 #[cfg(test)]
 mod tests;
@@ -34,3 +35,4 @@ pub use event::{Checkpoint, Effect, Event, ExecutorLaunch, Launch, LocalId, Refu
 pub use executors::EXECUTOR_WINDOW;
 pub use shell::{AgentConfig, AgentError, AgentHandle, Bounds, Master, detect, start};
 pub use updates::{UPDATE_RETRY, UPDATE_RETRY_MAX};
+pub use volumes::Mount;

@@ -2,6 +2,7 @@
 
 mod env;
 mod gangs;
+mod volumes;
 
 use std::time::Duration;
 

@@ -98,6 +98,14 @@ impl Shell {
         Ok(account)
     }
 
+    /// Who lives in the sandbox that was made for a task or an executor.
+    pub(super) fn account_of(&self, id: LocalId) -> Option<&Account> {
+        match &self.processes.get(&id)?.kind {
+            Kind::Own { account, .. } => Some(account),
+            Kind::Shared { .. } => None,
+        }
+    }
+
     pub(super) fn abandon(&mut self, id: LocalId) {
         if let Some(process) = self.processes.get(&id) {
             process.abandon();
