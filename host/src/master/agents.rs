@@ -46,8 +46,13 @@ impl Master {
     pub(super) fn agent_called(&mut self, now: Time, link: LinkId, call: AgentCall, effects: &mut Vec<Effect>) {
         let Some(call) = call.call else { return };
         match (self.links.get(&link).cloned(), call) {
-            (Some(Peer::UnknownAgent | Peer::Agent(_)), agent_call::Call::Register(register)) => {
+            (Some(Peer::UnknownAgent), agent_call::Call::Register(register)) => {
                 self.register(now, link, register, effects);
+            }
+            // An agent registers once on a stream: it has lost count of its connections, and begins with a new one.
+            (Some(Peer::Agent(_)), agent_call::Call::Register(_)) => {
+                self.disconnected(now, link, effects);
+                effects.push(Effect::Close { link });
             }
             (Some(Peer::Agent(id)), call) => {
                 self.heard_from(now, &id);
@@ -220,10 +225,11 @@ impl Master {
     }
 
     pub(super) fn ping_agents(&mut self, now: Time, effects: &mut Vec<Effect>) {
-        if self.next_ping.is_none_or(|at| at > now) {
-            return;
+        let Some(due) = self.next_ping.filter(|due| *due <= now) else { return };
+        // Whoever was asleep or stopped for so long itself can't tell who was silent: they have until the next ping.
+        if now < due + self.config.ping_interval {
+            self.lose_silent_agents(now, effects);
         }
-        self.lose_silent_agents(now, effects);
         self.next_ping = (!self.agents.is_empty()).then(|| now + self.config.ping_interval);
         for link in self.agents.values().filter_map(|agent| agent.link) {
             effects.push(Effect::ToAgent { link, event: agent_event::Event::Ping(Ping {}) });

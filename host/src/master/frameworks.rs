@@ -41,14 +41,19 @@ pub(super) struct Framework {
     /// It wants no offers until it revives.
     pub(super) suppressed: bool,
     state: BTreeMap<String, Vec<u8>>,
+    /// Counts the schedulers that took it over.
+    incarnation: u64,
+    /// The last write of this scheduler.
+    written: u64,
+    /// Its scheduler is told of its state when all that was written before is kept.
+    pub(super) welcome_waits: bool,
 }
 
 /// A write of a framework's state on its way.
 #[derive(Debug)]
 pub(super) struct PendingState {
     framework_id: FrameworkId,
-    key: String,
-    value: Option<Vec<u8>>,
+    changes: Vec<scheduler::StateChange>,
     seq: u64,
 }
 
@@ -118,21 +123,8 @@ impl Master {
         match admitted {
             Ok(id) => {
                 self.links.insert(link, Peer::Scheduler(id.clone()));
-                let framework = &self.frameworks[&id];
-                let state = framework.state.iter();
-                let subscribed = scheduler::Subscribed {
-                    framework_id: id.clone(),
-                    secret: framework.secret.clone(),
-                    master_epoch: self.config.epoch,
-                    state: state
-                        .map(|(key, value)| scheduler::StateEntry { key: key.clone(), value: value.clone() })
-                        .collect(),
-                };
-                effects.push(Effect::ToScheduler { link, event: event::Event::Subscribed(subscribed) });
-                self.tell_of_volumes(&id, effects);
-                self.show_volumes(&id);
-                self.tell_allocator(now, allocator::Event::ActivateFramework { id });
-                self.carry_out_allocation(now, effects);
+                self.frameworks.get_mut(&id).expect("it was admitted").welcome_waits = true;
+                self.welcome(now, &id, effects);
             }
             Err(message) => {
                 let error = scheduler::Error { message, fatal: Some(true) };
@@ -140,6 +132,29 @@ impl Master {
                 self.close(link, effects);
             }
         }
+    }
+
+    /// A scheduler that takes over must know all that the one before it has stored.
+    fn welcome(&mut self, now: Time, id: &FrameworkId, effects: &mut Vec<Effect>) {
+        let writing = self.persisting.values().any(|pending| pending.framework_id == *id);
+        let Some(framework) = self.frameworks.get_mut(id).filter(|framework| framework.welcome_waits && !writing)
+        else {
+            return;
+        };
+        framework.welcome_waits = false;
+        let state = framework.state.iter();
+        let subscribed = scheduler::Subscribed {
+            framework_id: id.clone(),
+            secret: framework.secret.clone(),
+            master_epoch: self.config.epoch,
+            state: state.map(|(key, value)| scheduler::StateEntry { key: key.clone(), value: value.clone() }).collect(),
+            incarnation: Some(framework.incarnation),
+        };
+        self.tell(id, event::Event::Subscribed(subscribed), effects);
+        self.tell_of_volumes(id, effects);
+        self.show_volumes(id);
+        self.tell_allocator(now, allocator::Event::ActivateFramework { id: id.clone() });
+        self.carry_out_allocation(now, effects);
     }
 
     fn admit_framework(
@@ -177,6 +192,9 @@ impl Master {
             gangs: BTreeMap::new(),
             suppressed: false,
             state: BTreeMap::new(),
+            incarnation: 1,
+            written: 0,
+            welcome_waits: false,
         };
         self.frameworks.insert(id.clone(), framework);
         Ok(id)
@@ -206,6 +224,13 @@ impl Master {
                 "the framework {id} is {name} of {user} in role {role}; to change that, start a new one"
             ));
         }
+        match subscribe.incarnation {
+            None => (framework.incarnation, framework.written) = (framework.incarnation + 1, 0),
+            Some(incarnation) if incarnation < framework.incarnation => {
+                return Err(format!("another scheduler took {id} over"));
+            }
+            Some(_) => {}
+        }
         if let Some(old) = framework.link.replace(link).filter(|old| *old != link) {
             let error = scheduler::Error { message: format!("another scheduler took {id} over"), fatal: Some(true) };
             effects.push(Effect::ToScheduler { link: old, event: event::Event::Error(error) });
@@ -230,9 +255,11 @@ impl Master {
         let Some(framework) = self.frameworks.get_mut(id).filter(|framework| framework.link == Some(link)) else {
             return;
         };
-        framework.link = None;
+        (framework.link, framework.welcome_waits) = (None, false);
         let patience = Duration::from_millis(framework.info.failover_timeout_ms.unwrap_or(0));
-        framework.deadline = Some(now + patience);
+        if framework.ending.is_none() {
+            framework.deadline = Some(now + patience);
+        }
         self.rescind_of(now, id, effects);
         self.cancel_gangs(now, id);
         self.tell_allocator(now, allocator::Event::DeactivateFramework { id: id.clone() });
@@ -349,47 +376,67 @@ impl Master {
     }
 
     fn put_state(&mut self, id: &FrameworkId, put: scheduler::PutState, effects: &mut Vec<Effect>) {
-        let framework = &self.frameworks[id];
-        let others = framework.state.iter().filter(|(key, _)| **key != put.key);
-        let others: usize = others.map(|(key, value)| key.len() + value.len()).sum();
-        let size = put.value.as_ref().map_or(0, Vec::len);
         let seq = put.seq.unwrap_or(0);
-        let too_large = if size > STATE_VALUE_BYTES_MAX {
-            Some(format!("the value of {:?} has {size} bytes; at most {STATE_VALUE_BYTES_MAX} are kept", put.key))
-        } else if others + put.key.len() + size > STATE_BYTES_MAX {
-            Some(format!("the framework's state would pass {STATE_BYTES_MAX} bytes with {:?}", put.key))
-        } else {
-            None
-        };
+        let too_large = too_large(&self.frameworks[id].state, &put.changes);
         if too_large.is_some() {
             return self.tell(id, event::Event::StateStored(scheduler::StateStored { seq, error: too_large }), effects);
         }
+        let framework = self.frameworks.get_mut(id).expect("the caller has it");
+        // Said again after a lost connection: a write that is carried out twice could undo one that came after it.
+        if seq <= framework.written {
+            let mut writing = self.persisting.values().filter(|pending| pending.framework_id == *id);
+            if writing.all(|pending| pending.seq != seq) {
+                self.tell(id, event::Event::StateStored(scheduler::StateStored { seq, error: None }), effects);
+            }
+            return;
+        }
+        framework.written = seq;
+        let incarnation = framework.incarnation;
         let persist = self.next_persist;
         self.next_persist += 1;
         let operation =
-            Operation::PutState { framework_id: id.clone(), key: put.key.clone(), value: put.value.clone() };
-        let pending = PendingState { framework_id: id.clone(), key: put.key, value: put.value, seq };
+            Operation::PutState { framework_id: id.clone(), incarnation, seq, changes: put.changes.clone() };
+        let pending = PendingState { framework_id: id.clone(), changes: put.changes, seq };
         self.persisting.insert(persist, pending);
         effects.push(Effect::Persist { id: persist, operation });
     }
 
-    pub(super) fn persisted(&mut self, id: u64, error: Option<String>, effects: &mut Vec<Effect>) {
+    pub(super) fn persisted(&mut self, now: Time, id: u64, error: Option<String>, effects: &mut Vec<Effect>) {
         let Some(pending) = self.persisting.remove(&id) else { return };
         let Some(framework) = self.frameworks.get_mut(&pending.framework_id) else { return };
         if error.is_none() {
-            match pending.value {
-                Some(value) => framework.state.insert(pending.key, value),
-                None => framework.state.remove(&pending.key),
-            };
+            for scheduler::StateChange { key, value } in pending.changes {
+                match value {
+                    Some(value) => framework.state.insert(key, value),
+                    None => framework.state.remove(&key),
+                };
+            }
         }
         let stored = scheduler::StateStored { seq: pending.seq, error };
         self.tell(&pending.framework_id, event::Event::StateStored(stored), effects);
+        self.welcome(now, &pending.framework_id, effects);
     }
 
-    /// Sends to a framework if it is connected.
+    /// Sends to a framework if it is connected and has been welcomed; what it misses before comes again or is asked for.
     pub(super) fn tell(&self, id: &FrameworkId, event: event::Event, effects: &mut Vec<Effect>) {
-        if let Some(link) = self.frameworks.get(id).and_then(|framework| framework.link) {
+        let framework = self.frameworks.get(id).filter(|framework| !framework.welcome_waits);
+        if let Some(link) = framework.and_then(|framework| framework.link) {
             effects.push(Effect::ToScheduler { link, event });
         }
     }
+}
+
+/// Why these changes can't be kept, if they can't.
+fn too_large(state: &BTreeMap<String, Vec<u8>>, changes: &[scheduler::StateChange]) -> Option<String> {
+    let size = |change: &scheduler::StateChange| change.value.as_ref().map_or(0, Vec::len);
+    if let Some(large) = changes.iter().find(|change| size(change) > STATE_VALUE_BYTES_MAX) {
+        let (key, size) = (&large.key, size(large));
+        return Some(format!("the value of {key:?} has {size} bytes; at most {STATE_VALUE_BYTES_MAX} are kept"));
+    }
+    let changed = |key: &str| changes.iter().any(|change| change.key == key);
+    let kept: usize = state.iter().filter(|(key, _)| !changed(key)).map(|(key, value)| key.len() + value.len()).sum();
+    let new: usize = changes.iter().map(|change| change.key.len() + size(change)).sum();
+    let last = changes.last().map_or("", |change| change.key.as_str());
+    (kept + new > STATE_BYTES_MAX)
+        .then(|| format!("the framework's state would pass {STATE_BYTES_MAX} bytes with {last:?}"))
 }

@@ -30,7 +30,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use mesos_plugin_api::Time;
-use mesos_plugin_api::v1::{AgentId, FrameworkId, OfferId, scheduler};
+use mesos_plugin_api::v1::scheduler::{self, StateChange};
+use mesos_plugin_api::v1::{AgentId, FrameworkId, OfferId};
 
 use crate::allocator::{self, Allocator};
 use crate::protocol::{AgentCall, OperatorCall, OperatorReply, agent_event};
@@ -192,14 +193,16 @@ pub enum Effect {
 /// A change of what is durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Operation {
-    /// A framework's key has this value now, or none.
+    /// These keys of a framework have these values now, or none.
     PutState {
         /// Whose.
         framework_id: FrameworkId,
-        /// Which key.
-        key: String,
-        /// Its new value.
-        value: Option<Vec<u8>>,
+        /// Of its schedulers, the one that writes.
+        incarnation: u64,
+        /// The number of the write among that scheduler's.
+        seq: u64,
+        /// All of them, or nothing.
+        changes: Vec<StateChange>,
     },
 }
 
@@ -295,7 +298,7 @@ impl Master {
             Event::SchedulerCalled { link, call } => self.scheduler_called(now, link, call, effects),
             Event::Disconnected { link } => self.disconnected(now, link, effects),
             Event::OperatorCalled { link, caller, call } => self.operator_called(now, link, &caller, call, effects),
-            Event::Persisted { id, error } => self.persisted(id, error, effects),
+            Event::Persisted { id, error } => self.persisted(now, id, error, effects),
             Event::DeadlinePassed => {}
         }
         self.pass_deadlines(now, effects);

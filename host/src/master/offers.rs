@@ -46,11 +46,15 @@ pub(super) struct Left {
 }
 
 impl Left {
-    /// Takes of what isn't reserved.
-    pub(super) fn take(&mut self, agent: &AgentId, resources: &Resources) -> Result<(), String> {
+    /// Takes of what isn't reserved, one after the other: a port that two ask for is there once.
+    pub(super) fn take<'a>(
+        &mut self,
+        agent: &AgentId,
+        mut all: impl Iterator<Item = &'a Resources>,
+    ) -> Result<(), String> {
         let left = self.ordinary.get_mut(agent).ok_or_else(|| format!("the agent {agent} is not in the offer"))?;
-        *left =
-            left.checked_sub(resources).map_err(|shortage| format!("more is asked than was offered: {shortage}"))?;
+        let rest = all.try_fold(left.clone(), |rest, resources| rest.checked_sub(resources));
+        *left = rest.map_err(|shortage| format!("more is asked than was offered: {shortage}"))?;
         Ok(())
     }
 }

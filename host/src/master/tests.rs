@@ -1,7 +1,9 @@
 //! Given / when / then on what the master tells agents, schedulers and operators.
 
+mod endings;
 mod env;
 mod gangs;
+mod hostile;
 mod volumes;
 
 use std::time::Duration;
@@ -212,6 +214,21 @@ fn a_lost_agent_loses_its_tasks_once() {
 }
 
 #[test]
+fn a_master_that_was_stopped_itself_blames_no_agent_for_the_silence() {
+    let mut env = TestEnv::new();
+    env.agent("h1", "cpus:4");
+    let scheduler = env.framework("f");
+    let offer = env.offers(scheduler).remove(0);
+    env.accept(scheduler, &offer, vec![task("t", "M-A1", "cpus:1")]);
+    // Its pongs were lost, or wait in a queue that is read after the timers.
+    env.agents.clear();
+    env.sleep(Duration::from_secs(3600));
+    assert_eq!(env.live_tasks(), 1);
+    env.after(MasterConfig::default().ping_interval);
+    assert_eq!(env.live_tasks(), 0, "an agent that stays silent is lost at the next ping");
+}
+
+#[test]
 fn an_agent_that_comes_back_in_time_keeps_its_tasks() {
     let mut env = TestEnv::new();
     let agent = env.agent("h1", "cpus:4");
@@ -301,7 +318,10 @@ fn a_framework_outlives_its_connection_for_its_failover_timeout() {
 fn state_is_answered_when_it_is_durable_and_bounded() {
     let mut env = TestEnv::new();
     let scheduler = env.framework("f");
-    let put = |size: usize| scheduler::PutState { key: "k".into(), value: Some(vec![0; size]), seq: Some(3) };
+    let put = |size: usize| {
+        let change = scheduler::StateChange { key: "k".into(), value: Some(vec![0; size]) };
+        scheduler::PutState { changes: vec![change], seq: Some(3) }
+    };
     env.events(scheduler);
     env.call(scheduler, Call::PutState(put(10)));
     assert!(env.events(scheduler).is_empty());
@@ -309,6 +329,55 @@ fn state_is_answered_when_it_is_durable_and_bounded() {
     assert!(matches!(&env.events(scheduler)[..], [event::Event::StateStored(s)] if s.seq == 3 && s.error.is_none()));
     env.call(scheduler, Call::PutState(put(70_000)));
     assert!(matches!(&env.events(scheduler)[..], [event::Event::StateStored(s)] if s.error.is_some()));
+}
+
+#[test]
+fn a_scheduler_that_takes_over_is_told_of_all_that_was_written_and_shuts_the_old_one_out() {
+    let mut env = TestEnv::new();
+    let info = FrameworkInfo { name: "f".into(), user: "user".into(), role: "default".into(), ..Default::default() };
+    let old = env.framework_of(info.clone(), None);
+    let welcome = |events: Vec<event::Event>| {
+        events.into_iter().find_map(|event| match event {
+            event::Event::Subscribed(subscribed) => Some(subscribed),
+            _ => None,
+        })
+    };
+    let first = welcome(env.events(old)).unwrap();
+    let put = |seq, value: u8| {
+        let change = scheduler::StateChange { key: "k".into(), value: Some(vec![value]) };
+        Call::PutState(scheduler::PutState { changes: vec![change], seq: Some(seq) })
+    };
+    env.call(old, put(1, 1));
+    env.call(old, put(2, 2));
+    let same = FrameworkInfo { id: Some(first.framework_id.clone()), ..info };
+    let new = env.framework_of(same.clone(), Some(first.secret.clone()));
+    env.handle(Event::Persisted { id: 1, error: None });
+    assert!(welcome(env.events(new)).is_none(), "one write is still on its way");
+    env.handle(Event::Persisted { id: 2, error: None });
+    let second = welcome(env.events(new)).unwrap();
+    assert_eq!((second.state[0].value.as_slice(), second.incarnation), (&[2][..], Some(2)));
+
+    let again = env.link();
+    env.handle(Event::SchedulerConnected { link: again, caller: env.caller.clone(), nonce: [8; 16] });
+    let (secret, incarnation) = (Some(first.secret), first.incarnation);
+    env.call(again, Call::Subscribe(scheduler::Subscribe { framework: same, secret, incarnation }));
+    assert!(refused(env.events(again)).contains("took"));
+}
+
+#[test]
+fn a_write_that_is_said_again_is_not_carried_out_again() {
+    let mut env = TestEnv::new();
+    let scheduler = env.framework("f");
+    let put = |seq| Call::PutState(scheduler::PutState { changes: Vec::new(), seq: Some(seq) });
+    env.call(scheduler, put(1));
+    env.call(scheduler, put(2));
+    env.handle(Event::Persisted { id: 1, error: None });
+    env.events(scheduler);
+    env.effects.clear();
+    env.call(scheduler, put(1));
+    env.call(scheduler, put(2));
+    assert!(!env.effects.iter().any(|effect| matches!(effect, Effect::Persist { .. })));
+    assert!(matches!(&env.events(scheduler)[..], [event::Event::StateStored(stored)] if stored.seq == 1));
 }
 
 #[test]
@@ -383,8 +452,12 @@ fn messages_to_a_framework_that_ends_are_acknowledged_for_it() {
     let offer = env.offers(scheduler).remove(0);
     env.accept(scheduler, &offer, vec![task("t", "M-A1", "cpus:1")]);
     let message = |seq| {
-        let message =
-            scheduler::Message { agent_id: "M-A1".into(), executor_id: "e".into(), data: vec![1], seq: Some(seq) };
+        let message = scheduler::Message {
+            agent_id: "M-A1".into(),
+            executor_id: "e".into(),
+            seq: Some(seq),
+            ..Default::default()
+        };
         agent_call::Call::Message(crate::protocol::ExecutorMessage { framework_id: "M-F1".into(), message })
     };
     env.agent_says(agent, message(1));

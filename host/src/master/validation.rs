@@ -98,13 +98,11 @@ pub(super) fn check_task(task: &mut TaskInfo, terms: Terms<'_>) -> Result<(), St
             return Err("the offer is held for a gang, and the executor it would start has no end".to_string());
         }
     }
-    let (mut needed, reserved) = take_reserved(task, &terms)?;
-    if let Some(executor) = task.executor.as_ref().filter(|executor| !(terms.runs)(&task.agent_id, &executor.id)) {
-        needed += &executor.resources;
-    }
+    let (needed, reserved) = take_reserved(task, &terms)?;
+    let executor = task.executor.as_ref().filter(|executor| !(terms.runs)(&task.agent_id, &executor.id));
     // One that lives on its volume's reservation alone needs no other offer of the agent.
-    if !needed.is_empty() || reserved.is_empty() {
-        terms.left.take(&task.agent_id, &needed)?;
+    if !needed.is_empty() || executor.is_some() || reserved.is_empty() {
+        terms.left.take(&task.agent_id, [&needed].into_iter().chain(executor.map(|executor| &executor.resources)))?;
     }
     terms.left.reserved.extend(reserved);
     Ok(())

@@ -162,7 +162,7 @@ impl Master {
         if agent.volumes.len() >= VOLUMES_PER_AGENT_MAX {
             return Err(format!("the agent {} has {VOLUMES_PER_AGENT_MAX} volumes, and takes no more", key.agent));
         }
-        left.take(&key.agent, &reserved)?;
+        left.take(&key.agent, [&reserved].into_iter())?;
         Ok(reserved)
     }
 

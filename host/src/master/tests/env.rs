@@ -107,7 +107,7 @@ impl TestEnv {
     pub(super) fn framework_of(&mut self, framework: FrameworkInfo, secret: Option<String>) -> LinkId {
         let link = self.link();
         self.handle(Event::SchedulerConnected { link, caller: self.caller.clone(), nonce: [7; 16] });
-        self.call(link, Call::Subscribe(scheduler::Subscribe { framework, secret }));
+        self.call(link, Call::Subscribe(scheduler::Subscribe { framework, secret, incarnation: None }));
         link
     }
 
@@ -158,6 +158,16 @@ impl TestEnv {
 
     /// Time passes; agents that are connected have answered pings meanwhile.
     pub(super) fn after(&mut self, duration: Duration) {
+        let mut left = duration;
+        while !left.is_zero() {
+            let step = left.min(MasterConfig::default().ping_interval);
+            self.sleep(step);
+            left -= step;
+        }
+    }
+
+    /// The same at once: the master hears of nothing in between, and of the answers only then.
+    pub(super) fn sleep(&mut self, duration: Duration) {
         self.now = self.now + duration;
         for link in self.agents.clone() {
             let call = Some(agent_call::Call::Pong(crate::protocol::Pong {}));
