@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::Time;
 pub use crate::v1::framework::event::Event;
-use crate::v1::framework::{CancelTimer, Finish, PauseStdin, PutState, SetTimer, call::Call};
+use crate::v1::framework::{CancelTimer, Finish, PauseStdin, PutState, SetTimer, ToShell, call::Call};
 pub use crate::v1::framework::{Follow, FollowFile, Output, Progress, Started};
 use crate::v1::scheduler::{
     Accept, CancelGang, Decline, Kill, Message, Reconcile, Reply, RequestGang, Revive, ShutdownExecutor, Suppress,
@@ -156,6 +156,11 @@ impl Calls {
     /// Holds events from standard input back, or lets them come again.
     pub fn pause_stdin(&mut self, paused: bool) {
         self.push(Call::PauseStdin(PauseStdin { paused }));
+    }
+
+    /// Hands bytes to the plugin's own threads; see [`WithShell`](crate::WithShell).
+    pub fn to_shell(&mut self, data: Vec<u8>) {
+        self.push(Call::ToShell(ToShell { data }));
     }
 
     /// The framework has done its work; its command ends with this exit code.

@@ -225,6 +225,13 @@ impl TaskInfo {
     }
 }
 
+impl v1::ExecutorInfo {
+    /// The executor half of the framework's own plugin.
+    pub fn new(id: impl Into<v1::ExecutorId>, resources: Resources) -> Self {
+        Self { id: id.into(), resources, ..Self::default() }
+    }
+}
+
 impl Filters {
     /// Refuse for so long.
     pub fn refuse(duration: Duration) -> Self {
