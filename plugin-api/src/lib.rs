@@ -30,6 +30,8 @@ pub mod fake_master;
 
 /// What nearly every plugin names.
 pub mod prelude {
+    pub use std::ops::ControlFlow;
+
     pub use crate::command::RunFramework;
     pub use crate::framework::Event;
     pub use crate::v1::{CommandInfo, Offer, Resources, TaskInfo, TaskState, TaskStatus};

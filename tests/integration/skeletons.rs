@@ -2,6 +2,8 @@
 
 #[path = "skeletons/containers.rs"]
 mod containers;
+#[path = "skeletons/services.rs"]
+mod services;
 
 use std::fs;
 use std::path::PathBuf;

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use mesos_host::loader::LoadedPlugin;
 use mesos_host::protocol::client::MasterClient;
 use mesos_host::protocol::{RequestFramework, operator_call, operator_reply};
-use mesos_plugin_api::command::{Cluster as ClusterWords, RunFramework, RunFrameworkResult};
+use mesos_plugin_api::command::{Cluster as ClusterWords, Pieces, RunFramework, RunFrameworkResult};
 use mesos_plugin_api::v1::{FrameworkInfo, PluginRef, Uri};
 use mesos_plugin_api::{CommandHost, Framework, Injector};
 use tokio::runtime::Runtime;
@@ -70,7 +70,7 @@ impl Host {
         Ok(RunFrameworkResult { exit_code: ended.exit_code, framework_id: ended.framework_id })
     }
 
-    fn ask(&self, framework: &str, data: Vec<u8>, piece: &mut dyn FnMut(&[u8])) -> Result<()> {
+    fn ask(&self, framework: &str, data: Vec<u8>, piece: &mut Pieces<'_>) -> Result<()> {
         // One that is started here has no framework that could answer.
         let client = match &*self.cluster.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(cluster) => cluster.client.clone(),
@@ -81,7 +81,10 @@ impl Host {
             let mut replies = client.operate(call).await?;
             while let Some(reply) = replies.recv().await {
                 if let Some(operator_reply::Reply::Piece(reply)) = reply.map_err(anyhow::Error::msg)?.reply {
-                    reply.data.iter().for_each(|data| piece(data));
+                    // Dropping the stream is how the master, and then the framework, hears of it.
+                    if reply.data.is_some_and(|data| piece(&data).is_break()) {
+                        break;
+                    }
                 }
             }
             Ok(())
@@ -99,7 +102,7 @@ impl CommandHost for Host {
         self.run(run).map_err(line)
     }
 
-    fn request(&self, framework: &str, data: Vec<u8>, piece: &mut dyn FnMut(&[u8])) -> Result<(), String> {
+    fn request(&self, framework: &str, data: Vec<u8>, piece: &mut Pieces<'_>) -> Result<(), String> {
         self.ask(framework, data, piece).map_err(line)
     }
 
