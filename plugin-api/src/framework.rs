@@ -7,7 +7,8 @@ pub use crate::v1::framework::event::Event;
 use crate::v1::framework::{CancelTimer, Finish, PauseStdin, PutState, SetTimer, ToShell, call::Call};
 pub use crate::v1::framework::{Follow, FollowFile, Output, Progress, Started};
 use crate::v1::scheduler::{
-    Accept, CancelGang, Decline, Kill, Message, Reconcile, Reply, RequestGang, Revive, ShutdownExecutor, Suppress,
+    Accept, CancelGang, CreateVolume, Decline, DestroyVolume, Kill, Message, Reconcile, Reply, RequestGang, Revive,
+    ShutdownExecutor, Suppress,
 };
 use crate::v1::{AgentId, ExecutorId, Filters, GangRequest, OfferId, TaskId, TaskInfo};
 
@@ -46,7 +47,25 @@ impl Calls {
         tasks: Vec<TaskInfo>,
         filters: Option<Filters>,
     ) {
-        self.push(Call::Accept(Accept { offer_ids: offers.into_iter().collect(), tasks, filters }));
+        let (offer_ids, create_volumes) = (offers.into_iter().collect(), Vec::new());
+        self.push(Call::Accept(Accept { offer_ids, tasks, filters, create_volumes }));
+    }
+
+    /// Makes volumes on offers and launches tasks, which may mount them at once; what they leave over is declined for the default
+    /// time. An [`Event::VolumeStatus`] answers for each volume.
+    pub fn create_volumes(
+        &mut self,
+        offers: impl IntoIterator<Item = OfferId>,
+        create_volumes: Vec<CreateVolume>,
+        tasks: Vec<TaskInfo>,
+    ) {
+        let offer_ids = offers.into_iter().collect();
+        self.push(Call::Accept(Accept { offer_ids, tasks, filters: None, create_volumes }));
+    }
+
+    /// Removes a volume with all that is in it; [`Event::VolumeStatus`] answers.
+    pub fn destroy_volume(&mut self, agent_id: AgentId, name: &str) {
+        self.push(Call::DestroyVolume(DestroyVolume { agent_id, name: name.to_string() }));
     }
 
     /// Gives an offer back and doesn't want these resources for so long.
@@ -97,8 +116,8 @@ impl Calls {
     }
 
     /// A piece of the answer to a request.
-    pub fn reply(&mut self, request_id: u64, data: Vec<u8>) {
-        self.push(Call::Reply(Reply { request_id, data: Some(data), done: None, error: None }));
+    pub fn reply(&mut self, request_id: u64, data: impl Into<Vec<u8>>) {
+        self.push(Call::Reply(Reply { request_id, data: Some(data.into()), done: None, error: None }));
     }
 
     /// Ends the answer to a request.

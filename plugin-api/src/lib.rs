@@ -48,7 +48,7 @@ pub use framework::{Calls, Framework};
 pub use plugin::{Injector, Plugin};
 pub use shell::WithShell;
 pub use time::Time;
-pub use words::KILL_GRACE;
+pub use words::{KILL_GRACE, VOLUME_NAME_MAX, volume_name_problem};
 
 /// The messages of Mesos v1 as this cluster speaks them, made from `proto/*.proto`.
 #[allow(missing_docs, clippy::all)]

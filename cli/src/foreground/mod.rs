@@ -8,6 +8,7 @@
 //!
 //! It returns when the framework has ended and everything that was followed is written.
 
+mod bar_line;
 mod followers;
 mod input;
 mod screen;

@@ -24,6 +24,7 @@ mod kills;
 mod statuses;
 mod timers;
 mod updates;
+mod sanity;
 pub mod shell;
 #[cfg(test)]
 mod tests;

@@ -50,6 +50,7 @@ impl Runner {
                 HalfCall::Kill(kill) => self.send_or_queue(Call::Kill(kill), effects),
                 HalfCall::ShutdownExecutor(shutdown) => self.send_or_queue(Call::ShutdownExecutor(shutdown), effects),
                 HalfCall::Reconcile(reconcile) => self.send_or_queue(Call::Reconcile(reconcile), effects),
+                HalfCall::DestroyVolume(destroy) => self.send_or_queue(Call::DestroyVolume(destroy), effects),
                 // They have their numbers; state was written before.
                 HalfCall::Message(message) => {
                     let key = (message.agent_id, message.executor_id);
@@ -84,8 +85,16 @@ impl Runner {
         }
         if self.connected {
             // Those that are still open are given back by the master.
-            let offers = scheduler::Accept { tasks: Vec::new(), ..accept.clone() };
+            let (offer_ids, filters) = (accept.offer_ids, accept.filters);
+            let offers = scheduler::Accept { offer_ids, filters, ..Default::default() };
             effects.push(Effect::Call(Call::Accept(offers)));
+        }
+        for create in accept.create_volumes {
+            let message = Some("an offer it was to be made on had been rescinded".to_string());
+            let state = scheduler::VolumeState::VolumeRefused.into();
+            let (agent_id, name) = (create.agent_id, create.name);
+            let status = scheduler::VolumeStatus { agent_id, name, state, message, ..Default::default() };
+            self.give(now, HalfEvent::VolumeStatus(status), effects);
         }
         for task in accept.tasks {
             let message = "an offer it was to run on had been rescinded";

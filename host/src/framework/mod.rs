@@ -274,6 +274,7 @@ impl Runner {
             MasterEvent::Request(request) => self.give(now, HalfEvent::Request(request), effects),
             MasterEvent::RequestCancelled(request) => self.give(now, HalfEvent::RequestCancelled(request), effects),
             MasterEvent::StateStored(stored) => self.stored(now, stored, effects),
+            MasterEvent::VolumeStatus(status) => self.give(now, HalfEvent::VolumeStatus(status), effects),
             MasterEvent::Error(error) => {
                 let fatal = error.fatal == Some(true);
                 let message = error.message.clone();

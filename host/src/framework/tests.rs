@@ -96,7 +96,7 @@ impl TestEnv {
 
 fn launch(offer: &str, task: &str) -> HalfCall {
     let task = TaskInfo::command(task, "A1".into(), Resources::new(1.0, 1.0), CommandInfo::argv(["true"]));
-    HalfCall::Accept(scheduler::Accept { offer_ids: vec![offer.into()], tasks: vec![task], filters: None })
+    HalfCall::Accept(scheduler::Accept { offer_ids: vec![offer.into()], tasks: vec![task], ..Default::default() })
 }
 
 fn acknowledged(effects: &[Effect]) -> Vec<u64> {

@@ -44,8 +44,13 @@ impl Master {
     pub(super) fn agent_called(&mut self, now: Time, link: LinkId, call: AgentCall, effects: &mut Vec<Effect>) {
         let Some(call) = call.call else { return };
         match (self.links.get(&link).cloned(), call) {
-            (Some(Peer::UnknownAgent | Peer::Agent(_)), agent_call::Call::Register(register)) => {
+            (Some(Peer::UnknownAgent), agent_call::Call::Register(register)) => {
                 self.register(now, link, register, effects);
+            }
+            // An agent registers once on a stream: it has lost count of its connections, and begins with a new one.
+            (Some(Peer::Agent(_)), agent_call::Call::Register(_)) => {
+                self.disconnected(now, link, effects);
+                effects.push(Effect::Close { link });
             }
             (Some(Peer::Agent(id)), call) => {
                 self.heard_from(now, &id);

@@ -24,6 +24,8 @@ pub(super) struct Framework {
     pub(super) id: FrameworkId,
     pub(super) info: FrameworkInfo,
     pub(super) principal: String,
+    /// The one user that its scheduler may act for; see [`Caller`].
+    pub(super) acts_for: Option<String>,
     secret: String,
     pub(super) link: Option<LinkId>,
     /// Torn down then, unless its scheduler comes back before.
@@ -96,6 +98,7 @@ impl Master {
             Call::MessageAcknowledge(acknowledge) => self.acknowledge_to_executor(id, acknowledge, effects),
             Call::Reply(reply) => self.framework_replied(id, reply, effects),
             Call::PutState(put) => self.put_state(id, put, effects),
+            Call::DestroyVolume(destroy) => self.destroy_volume(id, destroy, effects),
             Call::Teardown(_) => self.tear_down(now, id, "its scheduler ended it".to_string(), effects),
         }
     }
@@ -112,8 +115,8 @@ impl Master {
         let checked = check_framework(&subscribe.framework);
         let checked = checked.and_then(|()| authorise::subscribe(&caller, &subscribe.framework));
         let admitted = checked.and_then(|()| match subscribe.framework.id.clone() {
-            Some(id) => self.resubscribe(now, &id, link, &subscribe, effects).map(|()| id),
-            None => self.admit_framework(now, link, caller.principal, nonce, subscribe.framework),
+            Some(id) => self.resubscribe(now, &id, link, &caller, &subscribe, effects).map(|()| id),
+            None => self.admit_framework(now, link, caller, nonce, subscribe.framework),
         });
         match admitted {
             Ok(id) => {
@@ -158,7 +161,7 @@ impl Master {
         &mut self,
         now: Time,
         link: LinkId,
-        principal: String,
+        caller: Caller,
         nonce: [u8; 16],
         mut info: FrameworkInfo,
     ) -> Result<FrameworkId, String> {
@@ -176,7 +179,8 @@ impl Master {
         let framework = Framework {
             id: id.clone(),
             info,
-            principal,
+            principal: caller.principal,
+            acts_for: caller.user,
             secret: super::shell::hex(&nonce),
             link: Some(link),
             deadline: None,
@@ -201,6 +205,7 @@ impl Master {
         now: Time,
         id: &FrameworkId,
         link: LinkId,
+        caller: &Caller,
         subscribe: &scheduler::Subscribe,
         effects: &mut Vec<Effect>,
     ) -> Result<(), String> {
@@ -209,6 +214,14 @@ impl Master {
             framework.ok_or_else(|| format!("the framework {id} is not known here, or has been torn down"))?;
         if subscribe.secret.as_deref() != Some(&framework.secret) {
             return Err(format!("the framework {id} belongs to someone else: its secret is another one"));
+        }
+        let same = |info: &FrameworkInfo| (info.name.clone(), info.user.clone(), info.role.clone());
+        let (was, would_be) = (same(&framework.info), same(&subscribe.framework));
+        if was != would_be {
+            let (name, user, role) = was;
+            return Err(format!(
+                "the framework {id} is {name} of {user} in role {role}; to change that, start a new one"
+            ));
         }
         match subscribe.incarnation {
             None => (framework.incarnation, framework.written) = (framework.incarnation + 1, 0),
@@ -224,6 +237,7 @@ impl Master {
         }
         let framework = self.frameworks.get_mut(id).expect("it was found above");
         framework.deadline = None;
+        framework.acts_for.clone_from(&caller.user);
         framework.info = FrameworkInfo { id: Some(id.clone()), ..subscribe.framework.clone() };
         // Its offers of before are void: whoever takes over knows nothing of them.
         self.rescind_of(now, id, effects);

@@ -2,6 +2,7 @@
 
 mod env;
 mod gangs;
+mod hostile;
 
 use std::time::Duration;
 
@@ -480,4 +481,41 @@ fn a_user_acts_for_nobody_else() {
     env.caller = Caller { principal: "u".into(), user: Some("u".into()) };
     let located = env.operator(operator_call::Call::Locate(crate::protocol::Locate { task: selector() })).remove(0);
     assert!(located.is_ok());
+}
+
+#[test]
+fn a_task_runs_as_nobody_whom_its_scheduler_may_not_act_for() {
+    let mut env = TestEnv::new();
+    let agent = env.agent("h1", "cpus:2");
+    env.caller = Caller { principal: "u".into(), user: Some("u".into()) };
+    let scheduler = env.framework("f");
+    let offer = env.offers(scheduler).remove(0);
+    let as_user = |id: &str, user: &str| {
+        let mut task = task(id, "M-A1", "cpus:1");
+        task.command.as_mut().unwrap().user = Some(user.into());
+        task
+    };
+    env.accept(scheduler, &offer, vec![as_user("mine", "u"), as_user("roots", "root")]);
+    assert_eq!(env.launched(agent), ["mine"]);
+    assert!(refused(env.events(scheduler)).contains("u may not run it as root"));
+}
+
+#[test]
+fn a_framework_keeps_its_name_user_and_role() {
+    let mut env = TestEnv::new();
+    let info = FrameworkInfo {
+        name: "f".into(),
+        user: "u".into(),
+        role: "r".into(),
+        failover_timeout_ms: Some(60_000),
+        ..Default::default()
+    };
+    let link = env.framework_of(info.clone(), None);
+    let secret = env.events(link).into_iter().find_map(|event| match event {
+        event::Event::Subscribed(subscribed) => Some(subscribed.secret),
+        _ => None,
+    });
+    let other = FrameworkInfo { name: "g".into(), id: Some("M-F1".into()), ..info };
+    let again = env.framework_of(other, secret);
+    assert!(refused(env.events(again)).contains("is f of u in role r"));
 }

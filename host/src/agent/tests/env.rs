@@ -58,6 +58,7 @@ impl TestEnv {
         while let Some(event) = events.pop() {
             let mut effects = Vec::new();
             self.agent.handle(self.now, event, &mut effects);
+            self.agent.sanity_check();
             for effect in effects {
                 match &effect {
                     Effect::Persist { seq, .. } if self.persists => events.push(Event::Persisted { seq: *seq }),

@@ -106,7 +106,10 @@ impl TestEnv {
     }
 
     pub(super) fn accept(&mut self, link: LinkId, offer: &Offer, tasks: Vec<TaskInfo>) {
-        self.call(link, Call::Accept(scheduler::Accept { offer_ids: vec![offer.id.clone()], tasks, filters: None }));
+        self.call(
+            link,
+            Call::Accept(scheduler::Accept { offer_ids: vec![offer.id.clone()], tasks, ..Default::default() }),
+        );
     }
 
     pub(super) fn report(&mut self, agent: LinkId, task: &str, state: TaskState, seq: u64) {
