@@ -4,6 +4,8 @@
 mod containers;
 #[path = "skeletons/services.rs"]
 mod services;
+#[path = "skeletons/ordered.rs"]
+mod ordered;
 
 use std::fs;
 use std::path::PathBuf;

@@ -50,10 +50,7 @@ pub async fn up(folders: &StateFolders, plan: &Plan) -> Result<()> {
     folders.create()?;
     let _lock = folders.lock()?;
     if let Some(record) = super::running(folders)? {
-        let agents = record.agents.iter().filter(|agent| agent.process.lives()).count();
-        let (address, agents) = (record.master.address, some_agents(agents));
-        eprintln!("mesos: a local cluster with {agents} runs already at {address}; 'mesos down' ends it");
-        return Ok(());
+        return say_what_runs(&record, plan.quiet);
     }
     clear_away(folders)?;
     let started = tokio::select! {
@@ -275,6 +272,22 @@ fn last_lines(log: &Path) -> String {
     let text = fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
+}
+
+/// A cluster that has lost agents is no cluster that runs already.
+fn say_what_runs(record: &Record, quiet: bool) -> Result<()> {
+    let live = record.agents.iter().filter(|agent| agent.process.lives()).count();
+    let address = &record.master.address;
+    if live < record.agents.len() {
+        let all = some_agents(record.agents.len());
+        bail!(
+            "the local cluster at {address} has lost agents: {live} are left of {all}; 'mesos down' ends it, for a new one"
+        );
+    }
+    if !quiet {
+        eprintln!("mesos: a local cluster with {} runs already at {address}; 'mesos down' ends it", some_agents(live));
+    }
+    Ok(())
 }
 
 fn say_how_to_use(address: &str, plan: &Plan) {

@@ -102,8 +102,10 @@ impl Agent {
             Event::Launched { id } if self.tasks.contains_key(&id) => self.on_task_launched(id, out),
             Event::Launched { id } => self.on_executor_launched(id, out),
             Event::LaunchFailed { id, refusal } => self.on_not_launched(id, refusal.reason, refusal.message, out),
-            Event::Exited { id, exit, .. } if self.tasks.contains_key(&id) => self.on_task_exited(id, &exit, out),
-            Event::Exited { id, exit, last_words } => self.on_executor_exited(id, exit, last_words, out),
+            Event::Exited { id, exit, output_bytes, .. } if self.tasks.contains_key(&id) => {
+                self.on_task_exited(id, &exit, output_bytes, out);
+            }
+            Event::Exited { id, exit, last_words, .. } => self.on_executor_exited(id, exit, last_words, out),
             Event::ExecutorConnected { id } => self.on_executor_connected(id, out),
             Event::ExecutorFrame { id, frame } => self.on_executor_frame(id, frame, out),
             Event::ExecutorDisconnected { id } => self.on_executor_disconnected(id, out),

@@ -63,6 +63,8 @@ pub enum Event {
         exit: ExitStatus,
         /// Of an executor that ended badly: the last line of its standard error.
         last_words: Option<String>,
+        /// Of a task: what it has written.
+        output_bytes: Option<u64>,
     },
     /// An executor's process has connected, for the first time or again.
     ExecutorConnected {

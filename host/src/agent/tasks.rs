@@ -320,13 +320,13 @@ impl Agent {
 
     // ── end ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    pub(super) fn on_task_exited(&mut self, id: LocalId, exit: &ExitStatus, out: &mut Out) {
+    pub(super) fn on_task_exited(&mut self, id: LocalId, exit: &ExitStatus, output_bytes: Option<u64>, out: &mut Out) {
         let task = &self.tasks[&id];
         if !matches!(task.phase, Phase::Launching | Phase::Running) {
             return;
         }
         let verdict = task.verdict.clone().map(|(verdict, _)| verdict).unwrap_or_else(|| by_exit(exit));
-        let status = TaskStatus { exit: Some(*exit), ..self.verdict_status(id, verdict, out.now) };
+        let status = TaskStatus { exit: Some(*exit), output_bytes, ..self.verdict_status(id, verdict, out.now) };
         self.end(id, status, out);
     }
 

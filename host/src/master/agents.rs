@@ -219,10 +219,11 @@ impl Master {
     }
 
     pub(super) fn ping_agents(&mut self, now: Time, effects: &mut Vec<Effect>) {
-        if self.next_ping.is_none_or(|at| at > now) {
-            return;
+        let Some(due) = self.next_ping.filter(|due| *due <= now) else { return };
+        // Whoever was asleep or stopped for so long itself can't tell who was silent: they have until the next ping.
+        if now < due + self.config.ping_interval {
+            self.lose_silent_agents(now, effects);
         }
-        self.lose_silent_agents(now, effects);
         self.next_ping = (!self.agents.is_empty()).then(|| now + self.config.ping_interval);
         for link in self.agents.values().filter_map(|agent| agent.link) {
             effects.push(Effect::ToAgent { link, event: agent_event::Event::Ping(Ping {}) });

@@ -256,7 +256,9 @@ impl Master {
         };
         (framework.link, framework.welcome_waits) = (None, false);
         let patience = Duration::from_millis(framework.info.failover_timeout_ms.unwrap_or(0));
-        framework.deadline = Some(now + patience);
+        if framework.ending.is_none() {
+            framework.deadline = Some(now + patience);
+        }
         self.rescind_of(now, id, effects);
         self.cancel_gangs(now, id);
         self.tell_allocator(now, allocator::Event::DeactivateFramework { id: id.clone() });

@@ -291,7 +291,6 @@ impl Master {
     ) {
         let (framework_id, executor_id) = (ended.framework_id, ended.executor_id);
         self.executor_gone(now, agent, &framework_id, &executor_id, ended.exit, ended.message, effects);
-        self.finish_teardown(now, &framework_id, effects);
         self.carry_out_allocation(now, effects);
     }
 
@@ -311,5 +310,6 @@ impl Master {
         self.recover(now, framework_id, agent, executor.resources, Back::default());
         let failure = scheduler::Failure { agent_id: agent.clone(), executor_id: Some(key.1), exit, message };
         self.tell(framework_id, event::Event::Failure(failure), effects);
+        self.finish_teardown(now, framework_id, effects);
     }
 }

@@ -1,7 +1,7 @@
 //! Why something is as it is, in lines for people: what the master, the allocator and the task's own statuses know, joined.
 
 use mesos_plugin_api::Time;
-use mesos_plugin_api::v1::Resources;
+use mesos_plugin_api::v1::{Reason, Resources};
 
 use super::Master;
 use super::frameworks::Framework;
@@ -84,7 +84,8 @@ impl Master {
         if let Some(message) = &task.status.message {
             lines.push(message.clone());
         }
-        if let Some(exit) = &task.status.exit {
+        let said = task.status.reason() == Reason::CommandExited && task.status.message.is_some();
+        if let Some(exit) = task.status.exit.as_ref().filter(|_| !said) {
             lines.push(format!("it ended with {exit}"));
         }
         if task.running.is_none() && task.ended.is_none() {

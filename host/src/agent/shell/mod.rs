@@ -16,7 +16,7 @@ mod work_dir;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +36,7 @@ use self::sandboxes::{Attic, Sandboxes};
 use self::users::Users;
 use self::work_dir::WorkDir;
 use super::core::{Agent, Settings};
-use super::event::{Effect, Event, LocalId};
+use super::event::{Effect, Event, Launch, LocalId};
 use crate::launcher::{self, LauncherClient, LauncherEvents, Request};
 use crate::master::shell::hex;
 use crate::protocol::{AgentCall, AgentEvent};
@@ -46,6 +46,8 @@ use crate::time::Clock;
 const EVENTS_MAX: usize = 1024;
 /// How long the launcher may take to end everything.
 const STOP_TIMEOUT: Duration = Duration::from_secs(15);
+/// Launches that the launcher has before it, so that none of its threads waits for the next.
+const LAUNCHING_PER_CORE_MAX: usize = 16;
 
 /// An agent that runs.
 #[derive(Debug)]
@@ -114,6 +116,9 @@ pub async fn start(config: AgentConfig, master: Master) -> Result<AgentHandle, A
         outgoing: Vec::new(),
         launcher,
         requests: Vec::new(),
+        waiting: BTreeMap::new(),
+        launching: BTreeSet::new(),
+        launching_max: LAUNCHING_PER_CORE_MAX * std::thread::available_parallelism().map_or(1, usize::from),
         processes: BTreeMap::new(),
         users: Users::default(),
         sandboxes,
@@ -124,7 +129,7 @@ pub async fn start(config: AgentConfig, master: Master) -> Result<AgentHandle, A
         events,
         incarnation,
         execs,
-        outputs: bounds::watch(config.bounds.output_bytes_max),
+        outputs: bounds::Outputs::watch(config.bounds.output_bytes_max),
         program: config.program.clone().unwrap_or_else(own_program),
         exit: None,
         servers: vec![socket, server],
@@ -187,6 +192,11 @@ struct Shell {
     launcher: LauncherClient,
     /// Requests for the next batch.
     requests: Vec<Request>,
+    /// What is to be prepared, in turn.
+    waiting: BTreeMap<LocalId, Launch>,
+    /// What the launcher has been asked to launch and hasn't said to run.
+    launching: BTreeSet<LocalId>,
+    launching_max: usize,
     processes: BTreeMap<LocalId, Process>,
     users: Users,
     sandboxes: Arc<Sandboxes>,
@@ -197,7 +207,7 @@ struct Shell {
     /// Tells this process's containers from an earlier one's.
     incarnation: String,
     execs: Execs,
-    outputs: mpsc::UnboundedSender<bounds::Change>,
+    outputs: bounds::Outputs,
     program: PathBuf,
     exit: Option<String>,
     servers: Vec<AbortHandle>,
@@ -269,7 +279,7 @@ impl Shell {
             Effect::Send(_) => {}
             // Nothing is kept over the end of this process yet.
             Effect::Persist { seq, .. } => return Some(Event::Persisted { seq }),
-            Effect::Prepare { id, launch } => return self.prepare(id, launch),
+            Effect::Prepare { id, launch } => drop(self.waiting.insert(id, launch)),
             Effect::Abandon { id } => self.abandon(id),
             Effect::Launch { id } => self.launch(id),
             Effect::ShareSandbox { id, framework_id, task_id, executor } => {
@@ -312,6 +322,7 @@ impl Shell {
 
     /// What doesn't go now is tried again after the launcher's next word, of which there are some if it has so much to do.
     fn flush(&mut self) {
+        self.prepare_waiting();
         if !self.requests.is_empty() {
             match self.launcher.try_send(std::mem::take(&mut self.requests)) {
                 Ok(rest) => self.requests = rest.unwrap_or_default(),
@@ -321,7 +332,7 @@ impl Shell {
     }
 
     fn clean(&mut self) {
-        let old = self.attic.take_old();
+        let old = self.attic.take_old(&self.sandboxes);
         if !old.is_empty() {
             tokio::task::spawn_blocking(move || sandboxes::remove_all(old));
         }

@@ -146,7 +146,7 @@ impl TestEnv {
     }
 
     pub(super) fn exited(&mut self, id: u64, exit: ExitStatus) {
-        self.on(Event::Exited { id: LocalId(id), exit, last_words: None });
+        self.on(Event::Exited { id: LocalId(id), exit, last_words: None, output_bytes: None });
     }
 
     pub(super) fn refused(&mut self, id: u64, reason: Reason) {
