@@ -227,6 +227,13 @@ impl TaskInfo {
     }
 }
 
+impl v1::Range {
+    /// A single port.
+    pub fn one(port: u64) -> Self {
+        Self { begin: port, end: port }
+    }
+}
+
 impl v1::ExecutorInfo {
     /// The executor half of the framework's own plugin.
     pub fn new(id: impl Into<v1::ExecutorId>, resources: Resources) -> Self {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mesos_plugin_api::prelude::*;
 use mesos_plugin_api::v1::scheduler::{CreateVolume, VolumeState, VolumeStatus};
-use mesos_plugin_api::v1::{AgentId, ExecutorInfo, OfferPart};
+use mesos_plugin_api::v1::{AgentId, ExecutorInfo, OfferPart, Range};
 
 const REFUSE: Duration = Duration::from_secs(1);
 /// The volume's folder in a service's sandbox.
@@ -97,11 +97,11 @@ impl Scheduler {
     fn task(&mut self, name: &str, agent: &AgentId, reserved: &Resources) -> TaskInfo {
         self.last_task += 1;
         let id = format!("{name}-{}", self.last_task);
-        let executor = ExecutorInfo::new(id.as_str(), each());
-        let resources = reserved.checked_sub(&executor.resources).expect("the reservation is for both");
-        let port = reserved.ports().iter().next().map_or(0, |range| range.0);
+        // A volume's reservation is for tasks: the executor, which runs nothing else, is counted in its task.
+        let executor = ExecutorInfo::new(id.as_str(), Resources::default());
+        let port = reserved.first_ports(1)[0];
         let data = format!("{name} {port}").into_bytes();
-        TaskInfo::executor(id, agent.clone(), resources, executor, data).mounting(name, DATA)
+        TaskInfo::executor(id, agent.clone(), reserved.clone(), executor, data).mounting(name, DATA)
     }
 
     fn updated(&mut self, status: &TaskStatus, calls: &mut Calls) {
@@ -140,14 +140,9 @@ impl Scheduler {
     }
 }
 
-/// Of a task and of its executor.
-fn each() -> Resources {
-    Resources::new(0.1, 32.0)
-}
-
-/// For both, and the first port that is offered: it is kept with the volume, so that clients find the service again.
+/// With the first port that is offered: it is kept with the volume, so that clients find the service again.
 fn wanted(part: &OfferPart) -> Option<Resources> {
-    let port = part.resources.ports().iter().next()?.0;
-    let wanted = each() + &each() + &format!("ports:[{port}-{port}]").parse().expect("it is well formed");
+    let port = *part.resources.first_ports(1).first()?;
+    let wanted = Resources::new(0.2, 64.0).with_ports([Range::one(port)]);
     part.resources.contains(&wanted).then_some(wanted)
 }
