@@ -328,6 +328,7 @@ impl<S: Script> World<S> {
             Call::AnswerKnock(answer) => self.answers.push((answer.knock, answer.exit_code)),
             Call::SetTimer(timer) => self.nodes[node].kill_at = Some(Time(timer.at_ns)),
             Call::CancelTimer(_) => self.nodes[node].kill_at = None,
+            Call::ToShell(_) => panic!("this half has no shell"),
             Call::Exit(_) => {
                 assert!(self.nodes[node].live.is_empty(), "an executor goes after its processes");
                 self.nodes[node].exited = true;
