@@ -18,6 +18,7 @@ mod run_framework;
 mod tasks;
 mod teardown;
 mod up;
+mod volumes;
 mod why;
 
 use anyhow::Result;
@@ -85,6 +86,7 @@ pub static ALL: &[Verb] = &[
     tasks::VERB,
     frameworks::VERB,
     agents::VERB,
+    volumes::VERB,
     why::VERB,
     up::VERB,
     down::VERB,
