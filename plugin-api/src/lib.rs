@@ -27,12 +27,23 @@ pub mod codec;
 pub mod abi;
 pub mod fake_master;
 
+/// What nearly every plugin names.
+pub mod prelude {
+    pub use crate::command::RunFramework;
+    pub use crate::framework::Event;
+    pub use crate::v1::{CommandInfo, Offer, Resources, TaskInfo, TaskState, TaskStatus};
+    pub use crate::{
+        Calls, CommandHost, Executor, ExecutorCalls, Framework, Injector, Invocation, Plugin, Time, export_plugin,
+    };
+}
+
 pub use command::{CommandHost, Invocation};
 pub use executor::{Executor, ExecutorCalls};
 pub use fake_master::FakeMaster;
 pub use framework::{Calls, Framework};
 pub use plugin::{Injector, Plugin};
 pub use time::Time;
+pub use words::{KILL_GRACE, VOLUME_NAME_MAX, volume_name_problem};
 
 /// The messages of Mesos v1 as this cluster speaks them, made from `proto/*.proto`.
 #[allow(missing_docs, clippy::all)]

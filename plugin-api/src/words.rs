@@ -141,6 +141,11 @@ impl TaskStatus {
         self
     }
 
+    /// How the task ended, as a shell would give it; 1 for a task that never ran.
+    pub fn shell_code(&self) -> i32 {
+        self.exit.as_ref().map_or(1, ExitStatus::shell_code)
+    }
+
     /// The same at that time.
     pub fn at(mut self, now: Time) -> Self {
         self.timestamp_ns = Some(now.as_nanos());
@@ -172,7 +177,20 @@ impl CommandInfo {
     }
 }
 
+/// Between TERM and KILL, where neither the task nor the kill says.
+pub const KILL_GRACE: Duration = Duration::from_secs(3);
+
 impl TaskInfo {
+    /// Between TERM and KILL, unless a kill says otherwise.
+    pub fn kill_grace(&self) -> Duration {
+        self.kill_grace_ms.map_or(KILL_GRACE, Duration::from_millis)
+    }
+
+    /// How long after its launch nothing is left of it, if it has a max_duration.
+    pub fn over_within(&self) -> Option<Duration> {
+        Some(Duration::from_millis(self.max_duration_ms?).saturating_add(self.kill_grace()))
+    }
+
     /// A task that runs a command by itself.
     pub fn command(
         id: impl Into<v1::TaskId>,
@@ -192,6 +210,7 @@ impl TaskInfo {
             kill_grace_ms: None,
             max_duration_ms: None,
             labels: Vec::new(),
+            volumes: Vec::new(),
         }
     }
 
@@ -208,6 +227,35 @@ impl TaskInfo {
     }
 }
 
+impl TaskInfo {
+    /// The same with a volume of its framework at `path` in its sandbox.
+    pub fn mounting(mut self, volume: &str, path: &str) -> Self {
+        let (name, path) = (volume.to_string(), path.to_string());
+        self.volumes.push(v1::VolumeMount { name, path, read_only: None, reserved: None });
+        self
+    }
+
+    /// What of its resources comes out of the reservations of volumes, as far as the master has said.
+    pub fn reserved(&self) -> Resources {
+        self.volumes.iter().filter_map(|mount| mount.reserved.as_ref()).sum()
+    }
+}
+
+/// The longest name of a volume, and of a mount's path, in bytes.
+pub const VOLUME_NAME_MAX: usize = 128;
+
+/// Why a text is no name for a volume or its mount, if so: both name a folder.
+pub fn volume_name_problem(name: &str) -> Option<&'static str> {
+    match name {
+        "" => Some("is empty"),
+        _ if name.len() > VOLUME_NAME_MAX => Some("is longer than 128 bytes"),
+        _ if name.starts_with('.') => Some("begins with a dot"),
+        _ if name.contains('/') => Some("contains a slash"),
+        _ if name.contains(char::is_control) => Some("contains a control character"),
+        _ => None,
+    }
+}
+
 impl Filters {
     /// Refuse for so long.
     pub fn refuse(duration: Duration) -> Self {
@@ -221,6 +269,22 @@ impl Filters {
 }
 
 impl Offer {
+    /// The agent of an ordinary offer; the first one of a gang's.
+    pub fn agent(&self) -> &v1::AgentId {
+        &self.parts[0].agent_id
+    }
+
+    /// Whether a task that is over so long after its launch (see [`TaskInfo::over_within`]) may use it: what is held for a gang
+    /// is lent to those only that are over before the gang begins.
+    pub fn has_time_for(&self, now: Time, over_within: Option<Duration>) -> bool {
+        self.available_until_ns.is_none_or(|until| over_within.is_some_and(|over| (now + over).as_nanos() <= until))
+    }
+
+    /// The volume whose reservation it offers, if it is such an offer.
+    pub fn volume(&self) -> Option<&v1::Volume> {
+        self.parts.first()?.volume.as_ref()
+    }
+
     /// All that it offers, summed over its agents.
     pub fn resources(&self) -> Resources {
         self.parts.iter().map(|part| &part.resources).sum()

@@ -4,10 +4,9 @@ use anyhow::Result;
 use clap::{Arg, Command};
 use mesos_host::protocol::{KillCall, TaskSelector, operator_call};
 
-use super::{Group, Verb, examples};
+use super::{Group, Verb, examples, framework_arg};
 use crate::cluster;
 use crate::context::Context;
-use crate::errors::EXIT_FAILURE;
 
 pub const VERB: Verb = Verb { name: "kill", group: Group::Programs, command, run };
 
@@ -19,13 +18,7 @@ fn command(command: Command) -> Command {
              framework sees it as killed by an operator, and may start another one in its place: 'mesos teardown' ends all.",
         )
         .arg(Arg::new("task").value_name("TASK").required(true).num_args(1..).help("Ids, as 'mesos tasks' shows them"))
-        .arg(
-            Arg::new("framework")
-                .short('f')
-                .long("framework")
-                .value_name("ID|NAME")
-                .help("Whose tasks, where several frameworks use the same id"),
-        )
+        .arg(framework_arg("Whose tasks, where several frameworks use the same id").short('f'))
         .after_long_help(examples(&[
             ("mesos kill train.3", "ends one task"),
             ("mesos tasks -q -f train | xargs mesos kill", "ends every task of a framework"),
@@ -33,18 +26,7 @@ fn command(command: Command) -> Command {
 }
 
 fn run(context: &Context) -> Result<i32> {
-    let framework = context.text("framework");
-    let mut failures = 0;
-    let runtime = context.runtime()?;
-    runtime.block_on(async {
-        let client = cluster::lasting(context).await?;
-        for task in context.texts("task") {
-            let selector = TaskSelector { task, framework: framework.map(ToString::to_string) };
-            if let Err(error) = client.ask(operator_call::Call::Kill(KillCall { task: selector })).await {
-                eprintln!("mesos: {error}");
-                failures += 1;
-            }
-        }
-        Ok(if failures == 0 { 0 } else { EXIT_FAILURE })
-    })
+    let framework = context.text("framework").map(ToString::to_string);
+    let selectors = context.texts("task").into_iter().map(|task| TaskSelector { task, framework: framework.clone() });
+    cluster::ask_each(context, selectors.map(|task| operator_call::Call::Kill(KillCall { task })))
 }

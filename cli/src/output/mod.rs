@@ -6,11 +6,10 @@ mod table;
 
 use std::io::{self, Write};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 pub use moments::{age, iso, now_ns};
-pub use table::render as table;
 
 /// How a listing is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,10 +41,25 @@ impl Format {
 pub trait Row: Serialize {
     /// Headings of the table.
     const HEADINGS: &'static [&'static str];
+    /// The last column holds sentences, which are wrapped where a terminal is too narrow for them.
+    const ENDS_IN_PROSE: bool = false;
     /// What the table shows under them.
     fn cells(&self) -> Vec<String>;
     /// What a person would type to mean it.
     fn id(&self) -> &str;
+}
+
+impl<R: Row> Row for &R {
+    const HEADINGS: &'static [&'static str] = R::HEADINGS;
+    const ENDS_IN_PROSE: bool = R::ENDS_IN_PROSE;
+
+    fn cells(&self) -> Vec<String> {
+        R::cells(self)
+    }
+
+    fn id(&self) -> &str {
+        R::id(self)
+    }
 }
 
 /// Shows rows on standard output. `nothing` is said on standard error if a table has none.
@@ -53,21 +67,26 @@ pub trait Row: Serialize {
 /// # Errors
 /// Standard output can't be written.
 pub fn show<R: Row>(format: Format, rows: &[R], nothing: &str) -> Result<()> {
-    let mut out = io::stdout().lock();
     if rows.is_empty() && format == Format::Table {
-        writeln!(io::stderr(), "{nothing}")?;
+        eprintln!("{nothing}");
     }
-    out.write_all(render(format, rows)?.as_bytes())?;
-    Ok(out.flush()?)
+    print(&render(format, rows)?)
 }
 
 fn render<R: Row>(format: Format, rows: &[R]) -> Result<String> {
     Ok(match format {
         Format::Table if rows.is_empty() => String::new(),
-        Format::Table => table::render(rows),
+        Format::Table => table(rows),
         Format::Json => serde_json::to_string_pretty(rows)? + "\n",
         Format::Quiet => rows.iter().map(|row| format!("{}\n", row.id())).collect(),
     })
+}
+
+/// A table as wide as the terminal, if standard output is one.
+pub fn table<R: Row>(rows: &[R]) -> String {
+    let terminal = console::Term::stdout();
+    let width = if terminal.is_term() { terminal.size_checked().map(|(_, columns)| columns) } else { None };
+    table::render(rows, width)
 }
 
 /// Writes text to standard output, whose reader may have left.
@@ -75,10 +94,24 @@ fn render<R: Row>(format: Format, rows: &[R]) -> Result<String> {
 /// # Errors
 /// Standard output can't be written.
 pub fn print(text: &str) -> Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    Ok(out.flush()?)
+    write(&mut io::stdout().lock(), text.as_bytes())
 }
+
+/// Writes bytes to standard output at once.
+///
+/// # Errors
+/// It can't be written; [`ReaderLeft`] if nobody reads it any more.
+pub fn write(out: &mut impl Write, data: &[u8]) -> Result<()> {
+    match out.write_all(data).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(ReaderLeft.into()),
+        written => written.context("standard output can't be written"),
+    }
+}
+
+/// Whoever read our output has left, as `mesos tasks | head` does: nothing went wrong.
+#[derive(Debug, thiserror::Error)]
+#[error("nobody reads what is written")]
+pub struct ReaderLeft;
 
 /// What stands for nothing in a table.
 pub const NONE: &str = "-";

@@ -83,8 +83,8 @@ pub(super) enum Phase {
 #[derive(Debug)]
 pub(super) struct ToProcess {
     pub body: Body,
-    /// The scheduler's number, if it is a message.
-    pub scheduler_seq: Option<u64>,
+    /// The scheduler's incarnation and number, if it is a message.
+    pub scheduler_seq: Option<(u64, u64)>,
 }
 
 impl ToProcess {
@@ -251,11 +251,14 @@ impl Agent {
     }
 
     pub(super) fn tell_of_task(&mut self, id: LocalId, executor: LocalId, out: &mut Out) {
+        if !self.has_volumes(id, out) {
+            return;
+        }
         let task = self.tasks.get_mut(&id).expect("live tasks are known");
         task.phase = TaskPhase::WithExecutor { executor, given: true };
         let info = (*task.info).clone();
-        if let Some(max) = info.max_duration_ms {
-            self.timers.set(Timer::MaxDuration(id), out.now + Duration::from_millis(max));
+        if let Some(at) = task.time_is_over(out.now) {
+            self.timers.set(Timer::MaxDuration(id), at);
         }
         self.to_process(executor, Body::Launch(info), None, out);
     }

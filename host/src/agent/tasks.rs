@@ -10,6 +10,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mesos_plugin_api::Time;
+use mesos_plugin_api::resources::Shortage;
 use mesos_plugin_api::v1::{
     ExitStatus, FrameworkId, FrameworkInfo, Reason, Resources, TaskId, TaskInfo, TaskState, TaskStatus,
 };
@@ -18,10 +20,9 @@ use super::core::{After, Agent, Framework};
 use super::event::{Checkpoint, Effect, Launch, LocalId, Out, TaskLaunch};
 use super::timers::Timer;
 use super::updates::Updates;
+use super::volumes::{Mounting, path_problem};
 use crate::protocol::RunTasks;
 
-/// Between TERM and KILL, where neither the task nor the kill says.
-pub const KILL_GRACE: Duration = Duration::from_secs(3);
 /// How soon the master hears that a task has ended whose earlier states wait for an acknowledgement.
 pub const LATEST_STATE_DELAY: Duration = Duration::from_secs(1);
 
@@ -35,6 +36,9 @@ pub(super) struct Task {
     pub updates: Updates,
     /// Why it is being killed, and how long it has.
     pub verdict: Option<(Verdict, Duration)>,
+    /// It runs on what a gang gets then: it is killed so that nothing is left of it, in whatever phase it is.
+    pub over_by: Option<Time>,
+    pub mounting: Mounting,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +70,20 @@ impl Verdict {
     }
 }
 
+/// What a task takes, and the executor that is launched for it.
+struct Asked {
+    task: Resources,
+    executor: Option<Resources>,
+}
+
+impl Asked {
+    /// What is left of `free`. One is taken after the other: a port that both ask for is there once.
+    fn of(&self, free: &Resources) -> Result<Resources, Shortage> {
+        let rest = free.checked_sub(&self.task)?;
+        self.executor.as_ref().map_or(Ok(rest.clone()), |executor| rest.checked_sub(executor))
+    }
+}
+
 impl Task {
     pub(super) fn is_live(&self) -> bool {
         self.phase != Phase::Ended
@@ -78,6 +96,10 @@ impl Task {
         }
     }
 
+    pub(super) fn is_preparing(&self) -> bool {
+        self.phase == Phase::Preparing
+    }
+
     /// Whether it may be launched now.
     pub(super) fn prepared(&mut self) -> bool {
         let expected = self.phase == Phase::Preparing;
@@ -88,7 +110,13 @@ impl Task {
     }
 
     pub(super) fn grace(&self, asked_ms: Option<u64>) -> Duration {
-        asked_ms.or(self.info.kill_grace_ms).map_or(KILL_GRACE, Duration::from_millis)
+        asked_ms.map_or(self.info.kill_grace(), Duration::from_millis)
+    }
+
+    /// When its time is over; counted from now as far as its max_duration goes.
+    pub(super) fn time_is_over(&self, now: Time) -> Option<Time> {
+        let by_itself = self.info.max_duration_ms.map(|max| now + Duration::from_millis(max));
+        by_itself.into_iter().chain(self.over_by.map(|by| by - self.grace(None))).min()
     }
 }
 
@@ -106,9 +134,10 @@ impl Agent {
             return out.warn(format!("the master sent tasks of {framework_id}, which it has shut down"));
         }
         let framework = Arc::new(run.framework);
+        let over_by = run.over_within_ms.map(|within| out.now + Duration::from_millis(within));
         for task in run.tasks {
             if !self.by_task.contains_key(&(framework_id.clone(), task.id.clone())) {
-                self.admit(&framework_id, &framework, task, run.gang_id.clone(), out);
+                self.admit(&framework_id, &framework, task, run.gang_id.clone(), over_by, out);
             }
         }
     }
@@ -119,6 +148,7 @@ impl Agent {
         info: &Arc<FrameworkInfo>,
         task: TaskInfo,
         gang_id: Option<String>,
+        over_by: Option<Time>,
         out: &mut Out,
     ) {
         let id = self.next_id();
@@ -137,7 +167,12 @@ impl Agent {
         let framework_id = framework_id.clone();
         let updates = Updates::new(first);
         let (info, phase) = (Arc::new(task), Phase::Queued);
-        self.tasks.insert(id, Task { framework_id, info, gang_id, sandbox, phase, updates, verdict: None });
+        let (verdict, mounting) = (None, Mounting::Not);
+        let task = Task { framework_id, info, gang_id, sandbox, phase, updates, verdict, over_by, mounting };
+        if let Some(by) = over_by {
+            self.timers.set(Timer::MaxDuration(id), by - task.grace(None));
+        }
+        self.tasks.insert(id, task);
         match problem {
             Some(verdict) => self.refuse(id, verdict, out),
             None => self.place(id, out),
@@ -160,6 +195,9 @@ impl Agent {
         if let Err(error) = task.resources.clone().checked() {
             return invalid(Reason::InvalidTask, format!("the task's resources can't be used: {error}"));
         }
+        if let Some(problem) = path_problem(task) {
+            return invalid(Reason::InvalidTask, problem);
+        }
         match (&task.command, &task.executor) {
             (Some(command), None) if command.argv.is_empty() && command.shell.is_none() => {
                 invalid(Reason::InvalidTask, "the task's command is empty".to_string())
@@ -180,13 +218,15 @@ impl Agent {
             let message = "the executor is ending; launch the task again";
             return self.refuse(id, Verdict::new(TaskState::TaskDropped, Reason::ExecutorTerminated, message), out);
         }
-        let needs_executor = executor.as_ref().filter(|_| launched.is_none());
-        let asked = needs_executor.iter().fold(task.info.resources.clone(), |sum, executor| sum + &executor.resources);
-        if let Some(shortage) = self.free.shortage(&asked) {
+        let asked = Asked {
+            task: task.info.resources.clone(),
+            executor: executor.as_ref().filter(|_| launched.is_none()).map(|executor| executor.resources.clone()),
+        };
+        if let Err(shortage) = asked.of(&self.free) {
             let message = format!("agent {} refused the task: {shortage}", self.settings.info.hostname);
             return self.wait_or_refuse(id, &asked, message, out);
         }
-        self.free = self.free.checked_sub(&task.info.resources).expect("checked just now");
+        self.free = self.free.checked_sub(&asked.task).expect("checked just now");
         match executor {
             None => self.checkpoint_task(id, out),
             Some(executor) => {
@@ -197,12 +237,12 @@ impl Agent {
     }
 
     /// A master offers the resources of a framework that was shut down before its last process has gone: such tasks wait.
-    fn wait_or_refuse(&mut self, id: LocalId, asked: &Resources, message: String, out: &mut Out) {
+    fn wait_or_refuse(&mut self, id: LocalId, asked: &Asked, message: String, out: &mut Out) {
         let leaving = self.tasks.values().filter(|task| self.is_leaving(task)).map(|task| &task.info.resources);
         let executors = self.executors.values().filter(|e| e.is_live() && self.is_removed(&e.framework_id));
         let soon =
             self.free.clone() + &leaving.chain(executors.map(|executor| &executor.info.resources)).sum::<Resources>();
-        if soon.contains(asked) {
+        if asked.of(&soon).is_ok() {
             if !self.queue.contains(&id) {
                 self.queue.push_back(id);
             }
@@ -272,8 +312,8 @@ impl Agent {
         if let Some((_, grace)) = task.verdict {
             return self.terminate(id, grace, out);
         }
-        if let Some(max) = task.info.max_duration_ms {
-            self.timers.set(Timer::MaxDuration(id), out.now + Duration::from_millis(max));
+        if let Some(at) = task.time_is_over(out.now) {
+            self.timers.set(Timer::MaxDuration(id), at);
         }
         self.publish(id, self.status(id, TaskState::TaskRunning, out.now), out);
     }
@@ -312,6 +352,7 @@ impl Agent {
         let task = self.tasks.get_mut(&id).expect("admitted");
         assert_eq!(task.phase, Phase::Queued, "only what has no resources is refused");
         task.phase = Phase::Ended;
+        self.timers.cancel(Timer::MaxDuration(id));
         self.publish(id, status, out);
     }
 

@@ -5,6 +5,10 @@
 //! they want, made anew in each cycle, so that no two can block each other: those that have waited for [`GANG_AGED_AFTER`]
 //! come first, by age; the others when their framework is due. What a gang holds is lent to others as backfill if it is known
 //! by when they give it back ([`plan`](super::plan)).
+//!
+//! Slots are amounts only. A port or an item of a set is a thing of its own: to hold the same number of them on each agent says
+//! nothing about which, and whoever needs some gets them with an ordinary offer of the agents that the gang lies on. What is
+//! held isn't lent to other gangs: their executors have no end, and one that came apart again would hold up both.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -214,7 +218,7 @@ impl Allocator {
     /// Slots that an agent has room for with nothing else on it.
     pub(super) fn room_at_most(&self, shape: &Shape, agent: u32) -> u32 {
         let row = &self.agents[agent];
-        if shape.admits(&row.hostname, row.id.as_str()) { shape.slots_in(&Scalars::of(&row.total)) } else { 0 }
+        if shape.admits(&row.hostname, row.id.as_str()) { shape.slots_in(&row.unreserved()) } else { 0 }
     }
 
     /// Refuses gangs that have waited as long as they wanted to; from now on, others go by age.

@@ -2,7 +2,8 @@
 
 use super::Caller;
 use super::frameworks::Framework;
-use mesos_plugin_api::v1::FrameworkInfo;
+use super::volumes::VolumeKey;
+use mesos_plugin_api::v1::{FrameworkInfo, TaskInfo};
 
 /// Whether a caller may subscribe as this framework.
 ///
@@ -18,6 +19,19 @@ pub(super) fn subscribe(caller: &Caller, info: &FrameworkInfo) -> Result<(), Str
     }
 }
 
+/// Whether a framework whose scheduler may act for `user` alone, or for all if `None`, may run a task as whom it says.
+///
+/// # Errors
+/// A line for people.
+pub(super) fn run(user: Option<&str>, task: &TaskInfo) -> Result<(), String> {
+    let executor = task.executor.as_ref().and_then(|executor| executor.command.as_ref());
+    let wanted = task.command.iter().chain(executor).filter_map(|command| command.user.as_deref());
+    match user.zip(wanted.into_iter().find(|wanted| Some(*wanted) != user)) {
+        Some((user, wanted)) => Err(format!("{user} may not run it as {wanted}")),
+        None => Ok(()),
+    }
+}
+
 /// Whether a caller may end, look into or speak to this framework.
 ///
 /// # Errors
@@ -27,6 +41,20 @@ pub(super) fn control(caller: &Caller, framework: &Framework) -> Result<(), Stri
         Some(user) if *user != framework.info.user => Err(format!(
             "{user} may not do that: {} ({}) is {}'s",
             framework.id, framework.info.name, framework.info.user
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a caller may destroy a volume.
+///
+/// # Errors
+/// A line for people.
+pub(super) fn destroy(caller: &Caller, volume: &VolumeKey) -> Result<(), String> {
+    match &caller.user {
+        Some(user) if *user != volume.user => Err(format!(
+            "{user} may not do that: the volume {} of {} is {}'s",
+            volume.name, volume.framework, volume.user
         )),
         _ => Ok(()),
     }

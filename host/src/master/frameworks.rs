@@ -24,6 +24,8 @@ pub(super) struct Framework {
     pub(super) id: FrameworkId,
     pub(super) info: FrameworkInfo,
     pub(super) principal: String,
+    /// The one user that its scheduler may act for; see [`Caller`].
+    pub(super) acts_for: Option<String>,
     secret: String,
     pub(super) link: Option<LinkId>,
     /// Torn down then, unless its scheduler comes back before.
@@ -36,15 +38,22 @@ pub(super) struct Framework {
     /// Agents that ever ran something of it.
     pub(super) touched: BTreeSet<AgentId>,
     pub(super) gangs: BTreeMap<String, GangRequest>,
+    /// It wants no offers until it revives.
+    pub(super) suppressed: bool,
     state: BTreeMap<String, Vec<u8>>,
+    /// Counts the schedulers that took it over.
+    incarnation: u64,
+    /// The last write of this scheduler.
+    written: u64,
+    /// Its scheduler is told of its state when all that was written before is kept.
+    pub(super) welcome_waits: bool,
 }
 
 /// A write of a framework's state on its way.
 #[derive(Debug)]
 pub(super) struct PendingState {
     framework_id: FrameworkId,
-    key: String,
-    value: Option<Vec<u8>>,
+    changes: Vec<scheduler::StateChange>,
     seq: u64,
 }
 
@@ -77,8 +86,8 @@ impl Master {
             Call::Subscribe(_) => {}
             Call::Accept(accept) => self.accept(now, id, accept, effects),
             Call::Decline(decline) => self.decline(now, id, &decline),
-            Call::Revive(_) => self.tell_allocator(now, allocator::Event::Revive { framework: id.clone() }),
-            Call::Suppress(_) => self.tell_allocator(now, allocator::Event::Suppress { framework: id.clone() }),
+            Call::Revive(_) => self.revive(now, id),
+            Call::Suppress(_) => self.suppress(now, id),
             Call::RequestGang(gang) => self.request_gang(now, id, gang.request, effects),
             Call::CancelGang(cancel) => self.cancel_gang(now, id, &cancel.id),
             Call::Kill(kill) => self.kill(now, id, &kill, effects),
@@ -91,6 +100,7 @@ impl Master {
             Call::MessageAcknowledge(acknowledge) => self.acknowledge_to_executor(id, acknowledge, effects),
             Call::Reply(reply) => self.framework_replied(id, reply, effects),
             Call::PutState(put) => self.put_state(id, put, effects),
+            Call::DestroyVolume(destroy) => self.destroy_by_framework(now, id, &destroy, effects),
             Call::Teardown(_) => self.tear_down(now, id, "its scheduler ended it".to_string(), effects),
         }
     }
@@ -107,25 +117,14 @@ impl Master {
         let checked = check_framework(&subscribe.framework);
         let checked = checked.and_then(|()| authorise::subscribe(&caller, &subscribe.framework));
         let admitted = checked.and_then(|()| match subscribe.framework.id.clone() {
-            Some(id) => self.resubscribe(now, &id, link, &subscribe, effects).map(|()| id),
-            None => self.admit_framework(now, link, caller.principal, nonce, subscribe.framework),
+            Some(id) => self.resubscribe(now, &id, link, &caller, &subscribe, effects).map(|()| id),
+            None => self.admit_framework(now, link, caller, nonce, subscribe.framework),
         });
         match admitted {
             Ok(id) => {
                 self.links.insert(link, Peer::Scheduler(id.clone()));
-                let framework = &self.frameworks[&id];
-                let state = framework.state.iter();
-                let subscribed = scheduler::Subscribed {
-                    framework_id: id.clone(),
-                    secret: framework.secret.clone(),
-                    master_epoch: self.config.epoch,
-                    state: state
-                        .map(|(key, value)| scheduler::StateEntry { key: key.clone(), value: value.clone() })
-                        .collect(),
-                };
-                effects.push(Effect::ToScheduler { link, event: event::Event::Subscribed(subscribed) });
-                self.tell_allocator(now, allocator::Event::ActivateFramework { id });
-                self.carry_out_allocation(now, effects);
+                self.frameworks.get_mut(&id).expect("it was admitted").welcome_waits = true;
+                self.welcome(now, &id, effects);
             }
             Err(message) => {
                 let error = scheduler::Error { message, fatal: Some(true) };
@@ -135,11 +134,34 @@ impl Master {
         }
     }
 
+    /// A scheduler that takes over must know all that the one before it has stored.
+    fn welcome(&mut self, now: Time, id: &FrameworkId, effects: &mut Vec<Effect>) {
+        let writing = self.persisting.values().any(|pending| pending.framework_id == *id);
+        let Some(framework) = self.frameworks.get_mut(id).filter(|framework| framework.welcome_waits && !writing)
+        else {
+            return;
+        };
+        framework.welcome_waits = false;
+        let state = framework.state.iter();
+        let subscribed = scheduler::Subscribed {
+            framework_id: id.clone(),
+            secret: framework.secret.clone(),
+            master_epoch: self.config.epoch,
+            state: state.map(|(key, value)| scheduler::StateEntry { key: key.clone(), value: value.clone() }).collect(),
+            incarnation: Some(framework.incarnation),
+        };
+        self.tell(id, event::Event::Subscribed(subscribed), effects);
+        self.tell_of_volumes(id, effects);
+        self.show_volumes(id);
+        self.tell_allocator(now, allocator::Event::ActivateFramework { id: id.clone() });
+        self.carry_out_allocation(now, effects);
+    }
+
     fn admit_framework(
         &mut self,
         now: Time,
         link: LinkId,
-        principal: String,
+        caller: Caller,
         nonce: [u8; 16],
         mut info: FrameworkInfo,
     ) -> Result<FrameworkId, String> {
@@ -157,7 +179,8 @@ impl Master {
         let framework = Framework {
             id: id.clone(),
             info,
-            principal,
+            principal: caller.principal,
+            acts_for: caller.user,
             secret: super::shell::hex(&nonce),
             link: Some(link),
             deadline: None,
@@ -167,7 +190,11 @@ impl Master {
             tasks: BTreeMap::new(),
             touched: BTreeSet::new(),
             gangs: BTreeMap::new(),
+            suppressed: false,
             state: BTreeMap::new(),
+            incarnation: 1,
+            written: 0,
+            welcome_waits: false,
         };
         self.frameworks.insert(id.clone(), framework);
         Ok(id)
@@ -179,6 +206,7 @@ impl Master {
         now: Time,
         id: &FrameworkId,
         link: LinkId,
+        caller: &Caller,
         subscribe: &scheduler::Subscribe,
         effects: &mut Vec<Effect>,
     ) -> Result<(), String> {
@@ -188,6 +216,21 @@ impl Master {
         if subscribe.secret.as_deref() != Some(&framework.secret) {
             return Err(format!("the framework {id} belongs to someone else: its secret is another one"));
         }
+        let same = |info: &FrameworkInfo| (info.name.clone(), info.user.clone(), info.role.clone());
+        let (was, would_be) = (same(&framework.info), same(&subscribe.framework));
+        if was != would_be {
+            let (name, user, role) = was;
+            return Err(format!(
+                "the framework {id} is {name} of {user} in role {role}; to change that, start a new one"
+            ));
+        }
+        match subscribe.incarnation {
+            None => (framework.incarnation, framework.written) = (framework.incarnation + 1, 0),
+            Some(incarnation) if incarnation < framework.incarnation => {
+                return Err(format!("another scheduler took {id} over"));
+            }
+            Some(_) => {}
+        }
         if let Some(old) = framework.link.replace(link).filter(|old| *old != link) {
             let error = scheduler::Error { message: format!("another scheduler took {id} over"), fatal: Some(true) };
             effects.push(Effect::ToScheduler { link: old, event: event::Event::Error(error) });
@@ -195,6 +238,7 @@ impl Master {
         }
         let framework = self.frameworks.get_mut(id).expect("it was found above");
         framework.deadline = None;
+        framework.acts_for.clone_from(&caller.user);
         framework.info = FrameworkInfo { id: Some(id.clone()), ..subscribe.framework.clone() };
         // Its offers of before are void: whoever takes over knows nothing of them.
         self.rescind_of(now, id, effects);
@@ -211,9 +255,11 @@ impl Master {
         let Some(framework) = self.frameworks.get_mut(id).filter(|framework| framework.link == Some(link)) else {
             return;
         };
-        framework.link = None;
+        (framework.link, framework.welcome_waits) = (None, false);
         let patience = Duration::from_millis(framework.info.failover_timeout_ms.unwrap_or(0));
-        framework.deadline = Some(now + patience);
+        if framework.ending.is_none() {
+            framework.deadline = Some(now + patience);
+        }
         self.rescind_of(now, id, effects);
         self.cancel_gangs(now, id);
         self.tell_allocator(now, allocator::Event::DeactivateFramework { id: id.clone() });
@@ -252,7 +298,7 @@ impl Master {
         self.tell_allocator(now, allocator::Event::DeactivateFramework { id: id.clone() });
         for task_id in tasks {
             self.kill_because(id, &task_id, Reason::FrameworkRemoved, &why, effects);
-            self.acknowledge_if_ended(now, id, &task_id, effects);
+            self.acknowledge_if_ended(now, id, &task_id);
         }
         let executors =
             self.agents.iter().flat_map(|(agent, state)| state.executors.keys().map(move |key| (agent, key)));
@@ -290,17 +336,27 @@ impl Master {
         self.carry_out_allocation(now, effects);
     }
 
+    fn revive(&mut self, now: Time, id: &FrameworkId) {
+        self.frameworks.get_mut(id).expect("the caller has it").suppressed = false;
+        self.show_volumes(id);
+        self.tell_allocator(now, allocator::Event::Revive { framework: id.clone() });
+    }
+
+    fn suppress(&mut self, now: Time, id: &FrameworkId) {
+        self.frameworks.get_mut(id).expect("the caller has it").suppressed = true;
+        self.tell_allocator(now, allocator::Event::Suppress { framework: id.clone() });
+    }
+
     fn request_gang(&mut self, now: Time, id: &FrameworkId, request: GangRequest, effects: &mut Vec<Effect>) {
-        let known = self.frameworks[id].gangs.contains_key(&request.id);
-        match check_gang(&request).and_then(|request| if known { Err("its id is in use".into()) } else { Ok(request) })
-        {
+        let gang = request.id.clone();
+        match check_gang(request) {
             Ok(request) => {
                 let framework = self.frameworks.get_mut(id).expect("the caller has it");
                 framework.gangs.insert(request.id.clone(), request.clone());
                 self.tell_allocator(now, allocator::Event::RequestGang { framework: id.clone(), request });
             }
             Err(problem) => {
-                let status = scheduler::GangStatus { id: request.id, refused: Some(problem), ..Default::default() };
+                let status = scheduler::GangStatus { id: gang, refused: Some(problem), ..Default::default() };
                 self.tell(id, event::Event::GangStatus(status), effects);
             }
         }
@@ -320,47 +376,67 @@ impl Master {
     }
 
     fn put_state(&mut self, id: &FrameworkId, put: scheduler::PutState, effects: &mut Vec<Effect>) {
-        let framework = &self.frameworks[id];
-        let others = framework.state.iter().filter(|(key, _)| **key != put.key);
-        let others: usize = others.map(|(key, value)| key.len() + value.len()).sum();
-        let size = put.value.as_ref().map_or(0, Vec::len);
         let seq = put.seq.unwrap_or(0);
-        let too_large = if size > STATE_VALUE_BYTES_MAX {
-            Some(format!("the value of {:?} has {size} bytes; at most {STATE_VALUE_BYTES_MAX} are kept", put.key))
-        } else if others + put.key.len() + size > STATE_BYTES_MAX {
-            Some(format!("the framework's state would pass {STATE_BYTES_MAX} bytes with {:?}", put.key))
-        } else {
-            None
-        };
+        let too_large = too_large(&self.frameworks[id].state, &put.changes);
         if too_large.is_some() {
             return self.tell(id, event::Event::StateStored(scheduler::StateStored { seq, error: too_large }), effects);
         }
+        let framework = self.frameworks.get_mut(id).expect("the caller has it");
+        // Said again after a lost connection: a write that is carried out twice could undo one that came after it.
+        if seq <= framework.written {
+            let mut writing = self.persisting.values().filter(|pending| pending.framework_id == *id);
+            if writing.all(|pending| pending.seq != seq) {
+                self.tell(id, event::Event::StateStored(scheduler::StateStored { seq, error: None }), effects);
+            }
+            return;
+        }
+        framework.written = seq;
+        let incarnation = framework.incarnation;
         let persist = self.next_persist;
         self.next_persist += 1;
         let operation =
-            Operation::PutState { framework_id: id.clone(), key: put.key.clone(), value: put.value.clone() };
-        let pending = PendingState { framework_id: id.clone(), key: put.key, value: put.value, seq };
+            Operation::PutState { framework_id: id.clone(), incarnation, seq, changes: put.changes.clone() };
+        let pending = PendingState { framework_id: id.clone(), changes: put.changes, seq };
         self.persisting.insert(persist, pending);
         effects.push(Effect::Persist { id: persist, operation });
     }
 
-    pub(super) fn persisted(&mut self, id: u64, error: Option<String>, effects: &mut Vec<Effect>) {
+    pub(super) fn persisted(&mut self, now: Time, id: u64, error: Option<String>, effects: &mut Vec<Effect>) {
         let Some(pending) = self.persisting.remove(&id) else { return };
         let Some(framework) = self.frameworks.get_mut(&pending.framework_id) else { return };
         if error.is_none() {
-            match pending.value {
-                Some(value) => framework.state.insert(pending.key, value),
-                None => framework.state.remove(&pending.key),
-            };
+            for scheduler::StateChange { key, value } in pending.changes {
+                match value {
+                    Some(value) => framework.state.insert(key, value),
+                    None => framework.state.remove(&key),
+                };
+            }
         }
         let stored = scheduler::StateStored { seq: pending.seq, error };
         self.tell(&pending.framework_id, event::Event::StateStored(stored), effects);
+        self.welcome(now, &pending.framework_id, effects);
     }
 
-    /// Sends to a framework if it is connected.
+    /// Sends to a framework if it is connected and has been welcomed; what it misses before comes again or is asked for.
     pub(super) fn tell(&self, id: &FrameworkId, event: event::Event, effects: &mut Vec<Effect>) {
-        if let Some(link) = self.frameworks.get(id).and_then(|framework| framework.link) {
+        let framework = self.frameworks.get(id).filter(|framework| !framework.welcome_waits);
+        if let Some(link) = framework.and_then(|framework| framework.link) {
             effects.push(Effect::ToScheduler { link, event });
         }
     }
+}
+
+/// Why these changes can't be kept, if they can't.
+fn too_large(state: &BTreeMap<String, Vec<u8>>, changes: &[scheduler::StateChange]) -> Option<String> {
+    let size = |change: &scheduler::StateChange| change.value.as_ref().map_or(0, Vec::len);
+    if let Some(large) = changes.iter().find(|change| size(change) > STATE_VALUE_BYTES_MAX) {
+        let (key, size) = (&large.key, size(large));
+        return Some(format!("the value of {key:?} has {size} bytes; at most {STATE_VALUE_BYTES_MAX} are kept"));
+    }
+    let changed = |key: &str| changes.iter().any(|change| change.key == key);
+    let kept: usize = state.iter().filter(|(key, _)| !changed(key)).map(|(key, value)| key.len() + value.len()).sum();
+    let new: usize = changes.iter().map(|change| change.key.len() + size(change)).sum();
+    let last = changes.last().map_or("", |change| change.key.as_str());
+    (kept + new > STATE_BYTES_MAX)
+        .then(|| format!("the framework's state would pass {STATE_BYTES_MAX} bytes with {last:?}"))
 }

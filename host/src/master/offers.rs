@@ -5,15 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use mesos_plugin_api::Time;
-use mesos_plugin_api::v1::scheduler::{self, event};
+use mesos_plugin_api::v1::scheduler::{self, VolumeState, event};
 use mesos_plugin_api::v1::{
     AgentId, ExecutorId, FrameworkId, Offer, OfferId, OfferPart, Reason, Resources, Source, TaskInfo, TaskState,
-    TaskStatus,
+    TaskStatus, VolumeMount,
 };
 
-use super::tasks::Task;
+use super::tasks::{Task, ordinary};
 use super::validation::{Terms, check_task};
-use super::{Effect, Master, make_id};
+use super::volumes::{State, VolumeKey};
+use super::{Effect, Master, authorise, make_id};
 use crate::allocator;
 use crate::protocol::{RunTasks, agent_event};
 
@@ -22,9 +23,40 @@ use crate::protocol::{RunTasks, agent_event};
 pub(super) struct OpenOffer {
     pub(super) framework_id: FrameworkId,
     pub(super) parts: Vec<OfferPart>,
-    pub(super) gang_id: Option<String>,
+    pub(super) gang: Option<Gang>,
+    /// A gang gets it then.
     pub(super) available_until: Option<Time>,
     pub(super) expires: Time,
+}
+
+/// The gang that an offer is for.
+#[derive(Debug, Clone)]
+pub(super) struct Gang {
+    pub(super) id: String,
+    /// No task of it runs longer.
+    max_duration_ms: Option<u64>,
+}
+
+/// What accepted offers hold that nothing has taken yet.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Left {
+    pub(super) ordinary: BTreeMap<AgentId, Resources>,
+    /// For what mounts these volumes.
+    pub(super) reserved: BTreeMap<VolumeKey, Resources>,
+}
+
+impl Left {
+    /// Takes of what isn't reserved, one after the other: a port that two ask for is there once.
+    pub(super) fn take<'a>(
+        &mut self,
+        agent: &AgentId,
+        mut all: impl Iterator<Item = &'a Resources>,
+    ) -> Result<(), String> {
+        let left = self.ordinary.get_mut(agent).ok_or_else(|| format!("the agent {agent} is not in the offer"))?;
+        let rest = all.try_fold(left.clone(), |rest, resources| rest.checked_sub(resources));
+        *left = rest.map_err(|shortage| format!("more is asked than was offered: {shortage}"))?;
+        Ok(())
+    }
 }
 
 /// How resources come back to the allocator.
@@ -38,6 +70,8 @@ pub(super) struct Back {
 
 /// After a rescind by time-out, the hoarder isn't offered the same again for so long.
 const HOARDER_FILTER: Duration = Duration::from_secs(5);
+/// A task on what is held for a gang is over so long before the gang's start: its launch travels to the agent, its end back.
+const BACKFILL_MARGIN: Duration = Duration::from_millis(500);
 
 impl Master {
     /// Turns what the allocator decided into offers and words for frameworks.
@@ -47,28 +81,24 @@ impl Master {
             match effect {
                 allocator::Effect::Offers { framework, parts, available_until } => {
                     for part in parts {
+                        let part = self.offer_part(part);
                         let offer = self.open_offer(now, &framework, vec![part], None, available_until);
                         offers.entry(framework.clone()).or_default().push(offer);
                     }
                 }
                 allocator::Effect::GangOffer { framework, id, parts } => {
+                    let parts = parts.into_iter().map(|part| self.offer_part(part)).collect();
                     let offer = self.open_offer(now, &framework, parts, Some(id), None);
                     offers.entry(framework).or_default().push(offer);
                 }
-                allocator::Effect::GangStatus {
-                    framework,
-                    id,
-                    held,
-                    asked,
-                    waiting_for,
-                    planned_start: _,
-                    refused,
-                } => {
+                allocator::Effect::GangStatus { framework, id, held, asked, waiting_for, planned_start, refused } => {
                     if refused.is_some() {
                         self.frameworks.get_mut(&framework).map(|state| state.gangs.remove(&id));
                     }
                     let (slots_held, slots_asked) = (Some(held), Some(asked));
-                    let status = scheduler::GangStatus { id, slots_held, slots_asked, waiting_for, refused };
+                    let planned_start_ns = planned_start.map(Time::as_nanos);
+                    let status =
+                        scheduler::GangStatus { id, slots_held, slots_asked, waiting_for, refused, planned_start_ns };
                     self.tell(&framework, event::Event::GangStatus(status), effects);
                 }
             }
@@ -78,26 +108,26 @@ impl Master {
         }
     }
 
-    fn open_offer(
+    pub(super) fn open_offer(
         &mut self,
         now: Time,
         framework: &FrameworkId,
-        parts: Vec<allocator::Part>,
+        parts: Vec<OfferPart>,
         gang_id: Option<String>,
         available_until: Option<Time>,
     ) -> Offer {
         let id = OfferId::new(make_id(&self.config, 'O', &mut self.next_offer));
-        let parts: Vec<OfferPart> = parts.into_iter().map(|part| self.offer_part(part)).collect();
-        if let Some(gang) = &gang_id {
-            self.frameworks.get_mut(framework).map(|state| state.gangs.remove(gang));
-        }
+        let gang = gang_id.clone().map(|id| {
+            let asked = self.frameworks.get_mut(framework).and_then(|state| state.gangs.remove(&id));
+            Gang { id, max_duration_ms: asked.and_then(|gang| gang.max_duration_ms) }
+        });
         let timeout = now + self.config.offer_timeout;
         let open = OpenOffer {
             framework_id: framework.clone(),
             parts: parts.clone(),
-            gang_id: gang_id.clone(),
+            gang,
             available_until,
-            expires: available_until.map_or(timeout, |until| until.min(timeout)),
+            expires: available_until.map_or(timeout, |until| timeout.min(until - BACKFILL_MARGIN)),
         };
         self.expiries.insert((open.expires, id.clone()));
         self.offers.insert(id.clone(), open);
@@ -106,11 +136,11 @@ impl Master {
             framework_id: framework.clone(),
             parts,
             gang_id,
-            available_until_ns: available_until.map(Time::as_nanos),
+            available_until_ns: available_until.map(|until| (until - BACKFILL_MARGIN).as_nanos()),
         }
     }
 
-    fn offer_part(&self, part: allocator::Part) -> OfferPart {
+    pub(super) fn offer_part(&self, part: allocator::Part) -> OfferPart {
         let info = &self.agents[&part.agent].info;
         OfferPart {
             agent_id: part.agent,
@@ -119,6 +149,7 @@ impl Master {
             resources: part.resources,
             attributes: info.attributes.clone(),
             slots: part.slots,
+            volume: None,
         }
     }
 
@@ -147,7 +178,7 @@ impl Master {
         }
     }
 
-    fn rescind(&mut self, now: Time, id: &OfferId, refuse: Option<Duration>, effects: &mut Vec<Effect>) {
+    pub(super) fn rescind(&mut self, now: Time, id: &OfferId, refuse: Option<Duration>, effects: &mut Vec<Effect>) {
         let offer = self.close_offer(id).expect("only open offers are rescinded");
         let event = event::Event::Rescind(scheduler::Rescind { offer_id: id.clone() });
         self.tell(&offer.framework_id, event, effects);
@@ -156,6 +187,11 @@ impl Master {
 
     fn give_back(&mut self, now: Time, offer: OpenOffer, refuse: Option<Duration>) {
         for part in offer.parts {
+            if let Some(volume) = &part.volume {
+                let key = self.volume_key(&offer.framework_id, &part.agent_id, &volume.name);
+                self.volume_comes_back(now, &key, part.resources, refuse);
+                continue;
+            }
             let back = Back { by: offer.available_until, refuse };
             self.recover(now, &offer.framework_id, &part.agent_id, part.resources, back);
         }
@@ -195,6 +231,10 @@ impl Master {
     fn close_offer(&mut self, id: &OfferId) -> Option<OpenOffer> {
         let offer = self.offers.remove(id)?;
         self.expiries.remove(&(offer.expires, id.clone()));
+        for (part, volume) in offer.parts.iter().filter_map(|part| Some((part, part.volume.as_ref()?))) {
+            let key = self.volume_key(&offer.framework_id, &part.agent_id, &volume.name);
+            self.volumes.get_mut(&key).expect("a volume's offer goes before it").offer = None;
+        }
         Some(offer)
     }
 
@@ -207,11 +247,8 @@ impl Master {
     ) {
         let wanted = accept.offer_ids.len();
         let offers: Vec<OpenOffer> = accept.offer_ids.iter().filter_map(|id| self.take_offer(framework, id)).collect();
-        let mut left: BTreeMap<AgentId, Resources> = BTreeMap::new();
-        for part in offers.iter().flat_map(|offer| &offer.parts) {
-            *left.entry(part.agent_id.clone()).or_default() += &part.resources;
-        }
-        let gang_id = offers.iter().find_map(|offer| offer.gang_id.clone());
+        let mut left = self.sum_up(framework, &offers);
+        let gang = offers.iter().find_map(|offer| offer.gang.clone());
         let until = offers.first().and_then(|offer| offer.available_until);
         let refuse = Some(accept.filters.unwrap_or_default().duration());
         let problem = if offers.len() < wanted || self.frameworks[framework].ending.is_some() {
@@ -221,11 +258,26 @@ impl Master {
         } else {
             None
         };
+        let no_volumes = match problem {
+            None if gang.is_some() => Some("a gang's offer makes no volumes; make them on ordinary offers"),
+            None if until.is_some() => Some("what is held for a gang makes no volumes; wait for an ordinary offer"),
+            problem => problem,
+        };
+        match no_volumes {
+            None => self.create_volumes(now, framework, accept.create_volumes, &mut left, effects),
+            Some(message) => {
+                for create in accept.create_volumes {
+                    let key = self.volume_key(framework, &create.agent_id, &create.name);
+                    let message = Some(message.to_string());
+                    self.tell_of_volume(framework, &key, VolumeState::VolumeRefused, message, effects);
+                }
+            }
+        }
         let tasks = if let Some(message) = problem {
             for offer in offers {
                 self.give_back(now, offer, refuse);
             }
-            left.clear();
+            left = Left::default();
             self.refuse_all(
                 now,
                 framework,
@@ -237,32 +289,51 @@ impl Master {
             );
             Vec::new()
         } else {
-            let whole = gang_id.is_some().then(|| left.keys().cloned().collect());
-            self.check_tasks(now, framework, accept.tasks, &mut left, until, whole, effects)
+            self.check_tasks(now, framework, accept.tasks, &mut left, until, gang.as_ref(), effects)
         };
-        self.launch(now, framework, tasks, gang_id.as_deref(), until, effects);
-        for (agent, resources) in left {
+        self.launch(now, framework, tasks, gang.map(|gang| gang.id), until, effects);
+        for (agent, resources) in left.ordinary {
             self.recover(now, framework, &agent, resources, Back { by: until, refuse });
+        }
+        for (key, resources) in left.reserved {
+            // What was made just now, nobody was offered yet.
+            let is_new = self.volumes.get(&key).is_some_and(|volume| volume.state == State::Creating);
+            self.volume_comes_back(now, &key, resources, refuse.filter(|_| !is_new));
         }
     }
 
-    /// The tasks that may run; of a gang (`whole`: the agents that it must use) all or none. What they use is gone from `left`.
+    fn sum_up(&self, framework: &FrameworkId, offers: &[OpenOffer]) -> Left {
+        let mut left = Left::default();
+        for part in offers.iter().flat_map(|offer| &offer.parts) {
+            if let Some(volume) = &part.volume {
+                let key = self.volume_key(framework, &part.agent_id, &volume.name);
+                left.reserved.insert(key, part.resources.clone());
+            } else {
+                *left.ordinary.entry(part.agent_id.clone()).or_default() += &part.resources;
+            }
+        }
+        left
+    }
+
+    /// The tasks that may run; of a gang all or none, and one at least on each agent. What they use is gone from `left`.
     #[expect(clippy::too_many_arguments, reason = "they are the parts of one call")]
     fn check_tasks(
         &mut self,
         now: Time,
         framework: &FrameworkId,
         tasks: Vec<TaskInfo>,
-        left: &mut BTreeMap<AgentId, Resources>,
+        left: &mut Left,
         until: Option<Time>,
-        whole: Option<BTreeSet<AgentId>>,
+        gang: Option<&Gang>,
         effects: &mut Vec<Effect>,
     ) -> Vec<TaskInfo> {
         let before = left.clone();
         let starting: RefCell<BTreeSet<(AgentId, ExecutorId)>> = RefCell::default();
         let mut ids = BTreeSet::new();
         let (mut good, mut bad) = (Vec::new(), Vec::new());
-        for task in tasks {
+        for mut task in tasks {
+            let longest = gang.and_then(|gang| gang.max_duration_ms);
+            task.max_duration_ms = task.max_duration_ms.into_iter().chain(longest).min();
             let runs = |agent: &AgentId, executor: &ExecutorId| {
                 let running = self
                     .agents
@@ -271,8 +342,16 @@ impl Master {
                 running || starting.borrow().contains(&(agent.clone(), executor.clone()))
             };
             let id_in_use = !ids.insert(task.id.clone()) || self.frameworks[framework].tasks.contains_key(&task.id);
-            match check_task(task.clone(), Terms { now, left, until, runs: &runs, id_in_use }) {
-                Ok(task) => {
+            let until = until.map(|until| until - BACKFILL_MARGIN);
+            let may = authorise::run(self.frameworks[framework].acts_for.as_deref(), &task);
+            let volume = |mount: &VolumeMount, agent: &AgentId| {
+                let key = self.volume_key(framework, agent, &mount.name);
+                let volume = self.volumes.get(&key)?;
+                (!matches!(volume.state, State::Destroying { .. })).then_some(key)
+            };
+            let terms = Terms { now, left, until, runs: &runs, volume: &volume, id_in_use };
+            match may.and_then(|()| check_task(&mut task, terms)) {
+                Ok(()) => {
                     if let Some(executor) = &task.executor {
                         starting.borrow_mut().insert((task.agent_id.clone(), executor.id.clone()));
                     }
@@ -281,11 +360,11 @@ impl Master {
                 Err(problem) => bad.push((task, problem)),
             }
         }
-        let used: BTreeSet<AgentId> = good.iter().map(|task| task.agent_id.clone()).collect();
-        if let Some(unused) = whole.as_ref().and_then(|agents| agents.iter().find(|agent| !used.contains(agent))) {
+        let used: BTreeSet<&AgentId> = good.iter().map(|task| &task.agent_id).collect();
+        if let Some(unused) = before.ordinary.keys().find(|agent| gang.is_some() && !used.contains(agent)) {
             let problem = format!("a gang is accepted whole, and no proper task was for the agent {unused}");
             bad.extend(good.drain(..).map(|task| (task, problem.clone())));
-        } else if let Some((task, problem)) = bad.first().filter(|_| whole.is_some()) {
+        } else if let Some((task, problem)) = bad.first().filter(|_| gang.is_some()) {
             let problem = format!("the task {} of the same gang was refused: {problem}", task.id);
             bad.extend(good.drain(..).map(|task| (task, problem.clone())));
         }
@@ -335,19 +414,22 @@ impl Master {
         now: Time,
         framework: &FrameworkId,
         tasks: Vec<TaskInfo>,
-        gang_id: Option<&str>,
+        gang_id: Option<String>,
         until: Option<Time>,
         effects: &mut Vec<Effect>,
     ) {
+        let usable_until = until.map(|until| until - BACKFILL_MARGIN);
+        let over_within = usable_until.map(|until| until.since(now));
+        let over_within_ms = over_within.map(|within| u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
         let mut by_agent: BTreeMap<AgentId, Vec<TaskInfo>> = BTreeMap::new();
         for task in tasks {
-            self.record_launch(now, framework, &task, gang_id, until);
+            self.record_launch(now, framework, &task, gang_id.as_deref(), until);
             by_agent.entry(task.agent_id.clone()).or_default().push(task);
         }
         for (agent, tasks) in by_agent {
             let state = self.frameworks.get_mut(framework).expect("the caller has it");
             state.touched.insert(agent.clone());
-            let run = RunTasks { framework: state.info.clone(), tasks, gang_id: gang_id.map(str::to_string) };
+            let run = RunTasks { framework: state.info.clone(), tasks, gang_id: gang_id.clone(), over_within_ms };
             self.tell_agent(&agent, agent_event::Event::RunTasks(run), effects);
         }
     }
@@ -366,11 +448,12 @@ impl Master {
             let executors = &mut agent.executors;
             executors.entry((framework.clone(), executor.id.clone())).or_insert_with(|| executor.clone());
         }
+        self.use_volumes(now, framework, task);
         let record = Task::new(now, task, gang_id);
         let ends_at = record.ends_at;
         self.frameworks.get_mut(framework).expect("the caller has it").tasks.insert(task.id.clone(), record);
         if offered_until.is_some() || ends_at.is_some() {
-            let (framework, agent, resources) = (framework.clone(), task.agent_id.clone(), task.resources.clone());
+            let (framework, agent, resources) = (framework.clone(), task.agent_id.clone(), ordinary(task));
             self.tell_allocator(
                 now,
                 allocator::Event::Launched { framework, agent, resources, offered_until, ends_at },

@@ -1,12 +1,15 @@
 //! What peers may not ask for. Each refusal is a line for people.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mesos_plugin_api::Time;
-use mesos_plugin_api::v1::{AgentId, AgentInfo, ExecutorId, FrameworkInfo, GangRequest, Resources, TaskInfo};
+use mesos_plugin_api::v1::{
+    AgentId, AgentInfo, ExecutorId, FrameworkInfo, GangRequest, Resources, TaskInfo, VolumeMount,
+};
+use mesos_plugin_api::volume_name_problem;
 
-use super::tasks::kill_grace;
+use super::offers::Left;
+use super::volumes::VolumeKey;
 
 /// An agent's word about itself, in canonical form.
 pub(super) fn check_agent(mut info: AgentInfo) -> Result<AgentInfo, String> {
@@ -32,54 +35,39 @@ pub(super) fn check_framework(info: &FrameworkInfo) -> Result<(), String> {
     Ok(())
 }
 
-/// A gang request, in canonical form.
-pub(super) fn check_gang(request: &GangRequest) -> Result<GangRequest, String> {
-    let mut request = request.clone();
-    if request.slots == 0 {
-        return Err("a gang of 0 slots was asked for; ask for at least 1".to_string());
-    }
+/// A gang request, in canonical form; what can't be placed, the allocator refuses.
+pub(super) fn check_gang(mut request: GangRequest) -> Result<GangRequest, String> {
     request.per_slot = request.per_slot.checked().map_err(|error| format!("per slot: {error}"))?;
     request.per_agent = match request.per_agent {
         Some(resources) => Some(resources.checked().map_err(|error| format!("per agent: {error}"))?),
         None => None,
     };
-    if request.per_slot.scalars().next().is_none() && request.per_agent.as_ref().is_none_or(Resources::is_empty) {
-        return Err("a gang of slots without any resource was asked for".to_string());
-    }
-    let ranges = |resources: &Resources| resources.scalars_times(1) != *resources;
-    if ranges(&request.per_slot) || request.per_agent.as_ref().is_some_and(ranges) {
-        return Err("a gang's slots may hold scalars only, no ports, ranges or sets".to_string());
-    }
-    if request.agents.is_some_and(|agents| agents == 0 || agents > request.slots) {
-        return Err(format!("{} slots can't lie on {} agents", request.slots, request.agents.unwrap_or(0)));
-    }
-    if request.max_slots_per_agent == Some(0) {
-        return Err("at most 0 slots an agent were asked for".to_string());
-    }
     Ok(request)
 }
 
 /// What a task is checked against.
 pub(super) struct Terms<'a> {
     pub(super) now: Time,
-    /// What is left of the offers, by agent.
-    pub(super) left: &'a mut BTreeMap<AgentId, Resources>,
-    /// The offers' earliest end.
+    /// What is left of the offers.
+    pub(super) left: &'a mut Left,
+    /// The offers' end.
     pub(super) until: Option<Time>,
     /// Whether an executor runs there already, or starts with an earlier task of the same accept.
     pub(super) runs: &'a dyn Fn(&AgentId, &ExecutorId) -> bool,
+    /// The framework's volume that a mount means on an agent, if it is there.
+    pub(super) volume: &'a dyn Fn(&VolumeMount, &AgentId) -> Option<VolumeKey>,
     pub(super) id_in_use: bool,
 }
 
-/// Takes what the task needs, its executor's first start included, out of `left`; the task comes back in canonical form.
-pub(super) fn check_task(mut task: TaskInfo, terms: Terms<'_>) -> Result<TaskInfo, String> {
+/// Brings the task into canonical form and takes what it needs, its executor's first start included, out of `left`.
+pub(super) fn check_task(task: &mut TaskInfo, terms: Terms<'_>) -> Result<(), String> {
     if let Some(problem) = task.id.problem() {
         return Err(format!("its id {problem}"));
     }
     if terms.id_in_use {
         return Err("its id is in use by a task that has not ended".to_string());
     }
-    task.resources = task.resources.checked().map_err(|error| error.to_string())?;
+    task.resources = std::mem::take(&mut task.resources).checked().map_err(|error| error.to_string())?;
     match (&task.command, &mut task.executor) {
         (Some(_), Some(_)) | (None, None) => {
             return Err("it wants exactly one of a command and an executor".to_string());
@@ -100,8 +88,7 @@ pub(super) fn check_task(mut task: TaskInfo, terms: Terms<'_>) -> Result<TaskInf
         return Err("it asks for no resources".to_string());
     }
     if let Some(until) = terms.until {
-        let ends = task.max_duration_ms.map(|max| terms.now + Duration::from_millis(max) + kill_grace(&task));
-        if ends.is_none_or(|ends| ends > until) {
+        if task.over_within().is_none_or(|over| terms.now + over > until) {
             return Err(format!(
                 "the offer is held for a gang in {:.1} s; only tasks whose max_duration and grace end before may use it",
                 until.since(terms.now).as_secs_f64()
@@ -111,12 +98,41 @@ pub(super) fn check_task(mut task: TaskInfo, terms: Terms<'_>) -> Result<TaskInf
             return Err("the offer is held for a gang, and the executor it would start has no end".to_string());
         }
     }
-    let mut needed = task.resources.clone();
-    if let Some(executor) = task.executor.as_ref().filter(|executor| !(terms.runs)(&task.agent_id, &executor.id)) {
-        needed += &executor.resources;
+    let (needed, reserved) = take_reserved(task, &terms)?;
+    let executor = task.executor.as_ref().filter(|executor| !(terms.runs)(&task.agent_id, &executor.id));
+    // One that lives on its volume's reservation alone needs no other offer of the agent.
+    if !needed.is_empty() || executor.is_some() || reserved.is_empty() {
+        terms.left.take(&task.agent_id, [&needed].into_iter().chain(executor.map(|executor| &executor.resources)))?;
     }
-    let left =
-        terms.left.get_mut(&task.agent_id).ok_or_else(|| format!("the agent {} is not in the offer", task.agent_id))?;
-    *left = left.checked_sub(&needed).map_err(|shortage| format!("more is asked than was offered: {shortage}"))?;
-    Ok(task)
+    terms.left.reserved.extend(reserved);
+    Ok(())
+}
+
+/// Notes at each mount what comes out of its volume's reservation; says what the task needs beside, and what is left of each.
+fn take_reserved(
+    task: &mut TaskInfo,
+    terms: &Terms<'_>,
+) -> Result<(Resources, BTreeMap<VolumeKey, Resources>), String> {
+    let mut needed = task.resources.clone();
+    let mut reserved = BTreeMap::new();
+    let (mut names, mut paths) = (BTreeSet::new(), BTreeSet::new());
+    for mount in &mut task.volumes {
+        if let Some(problem) = volume_name_problem(&mount.path) {
+            return Err(format!("the path {:?} of its volume {} {problem}", mount.path, mount.name));
+        }
+        if !names.insert(mount.name.clone()) || !paths.insert(mount.path.clone()) {
+            return Err(format!("it mounts the volume {} twice, or two at {}", mount.name, mount.path));
+        }
+        mount.reserved = None;
+        let key = (terms.volume)(mount, &task.agent_id).ok_or_else(|| {
+            format!("its framework has no volume {:?} on agent {}; see 'mesos volumes'", mount.name, task.agent_id)
+        })?;
+        if let Some(left) = terms.left.reserved.get(&key) {
+            let part = needed.common(left);
+            needed = needed.checked_sub(&part).expect("both have it");
+            reserved.insert(key, left.checked_sub(&part).expect("both have it"));
+            mount.reserved = Some(part).filter(|part| !part.is_empty());
+        }
+    }
+    Ok((needed, reserved))
 }

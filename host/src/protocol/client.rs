@@ -163,7 +163,7 @@ impl MasterClient {
             }
             Self::Remote(remote) => {
                 let (out, calls) = mpsc::channel(LINK_BATCHES_MAX);
-                let calls = batches(calls, |calls| AgentCallBatch { calls, master_epoch: None });
+                let calls = batches(calls, |calls| AgentCallBatch { calls });
                 let events = remote.grpc.clone().agent(remote.request(calls)).await;
                 let events = events.map_err(|status| remote.refused(&status))?.into_inner();
                 Ok(Link { out, inbox: inbox(events, |batch| batch.events) })

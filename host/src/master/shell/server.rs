@@ -6,16 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mesos_plugin_api::v1::scheduler;
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::TcpUserTimeout;
 use nix::unistd::{Uid, User};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::service::Routes;
+use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::blobs::BlobError;
-use super::peer::uid_of;
+use super::peer::{Ends, uid_of};
 use crate::master::Caller;
 use crate::protocol::client::{CHUNK_BYTES, Connect, LocalMaster, MESSAGE_BYTES_MAX};
 use crate::protocol::link::{LINK_BATCHES_MAX, Link};
@@ -25,8 +28,12 @@ use crate::protocol::{AgentCallBatch, AgentEventBatch, BlobChunk, BlobName, Blob
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// How long a client may be silent before it is asked, and how long it may take to answer.
+/// How long a client's machine may be silent before it is asked.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// Between further questions, and how many of them stay without an answer before the connection is over.
+const ASK_AGAIN: (Duration, u32) = (Duration::from_secs(2), 3);
+/// How long what was sent may stay without an answer.
+const ANSWER_MAX_MS: u32 = 10_000;
 
 /// Serves until the task is aborted.
 pub(super) async fn serve(listener: TcpListener, master: LocalMaster, token: Option<String>) {
@@ -39,17 +46,27 @@ pub(super) async fn serve(listener: TcpListener, master: LocalMaster, token: Opt
     let router = Routes::new(grpc).into_axum_router().reset_fallback().merge(face);
     let served = tonic::transport::Server::builder()
         .accept_http1(true)
-        .tcp_nodelay(true)
-        .http2_keepalive_interval(Some(KEEP_ALIVE))
-        .http2_keepalive_timeout(Some(KEEP_ALIVE))
         .initial_stream_window_size(4 << 20)
         .initial_connection_window_size(16 << 20)
         .add_routes(Routes::from(router))
-        .serve_with_incoming(TcpListenerStream::new(listener))
+        .serve_with_incoming(connections(listener))
         .await;
     if let Err(error) = served {
         tracing::error!(%error, "the master's port failed");
     }
+}
+
+/// Connections end with their machines or processes. The kernels ask each other, and not the programs: a command that somebody
+/// stopped with Ctrl-Z is still there, and so is its job.
+fn connections(listener: TcpListener) -> TcpIncoming {
+    // Connections inherit it.
+    if let Err(error) = setsockopt(&listener, TcpUserTimeout, &ANSWER_MAX_MS) {
+        tracing::warn!(%error, "clients whose machine is lost are noticed late");
+    }
+    let (interval, times) = ASK_AGAIN;
+    // Without the first, each answer of two pieces waits 40 ms for an acknowledgement.
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEP_ALIVE));
+    incoming.with_keepalive_interval(Some(interval)).with_keepalive_retries(Some(times))
 }
 
 struct Service {
@@ -63,7 +80,7 @@ impl Service {
         let text = |key: &str| request.metadata().get(key).and_then(|value| value.to_str().ok());
         let principal = text("mesos-principal").unwrap_or("").to_string();
         let Some(token) = &self.token else {
-            let user = local_user(request.remote_addr())?;
+            let user = local_user(request.remote_addr().zip(request.local_addr()))?;
             return Ok(Caller { principal: user.clone().unwrap_or(principal), user });
         };
         let given = text("authorization").and_then(|value| value.strip_prefix("Bearer ")).unwrap_or("");
@@ -82,10 +99,10 @@ impl Service {
 }
 
 /// The user of a loopback connection; none for root and for the user whose master this is.
-fn local_user(peer: Option<SocketAddr>) -> Result<Option<String>, Status> {
+fn local_user(ends: Option<(SocketAddr, SocketAddr)>) -> Result<Option<String>, Status> {
     let unknown =
         || Status::permission_denied("the master can't tell whose connection this is; start it with --token-file");
-    let uid = peer.and_then(uid_of).ok_or_else(unknown)?;
+    let uid = ends.and_then(|(theirs, ours)| uid_of(Ends { theirs, ours })).ok_or_else(unknown)?;
     if uid.is_root() || uid == Uid::effective() {
         return Ok(None);
     }
@@ -107,7 +124,7 @@ impl Master for Service {
         let caller = self.authenticate(&request)?;
         let (near, events) = link(request.into_inner(), |batch| batch.calls);
         self.connect(Connect::Scheduler { link: near, caller }).await?;
-        let batches = events.map(|events| Ok(scheduler::EventBatch { events, master_epoch: None }));
+        let batches = events.map(|events| Ok(scheduler::EventBatch { events }));
         Ok(Response::new(Box::pin(batches)))
     }
 
@@ -119,7 +136,7 @@ impl Master for Service {
         }
         let (near, events) = link(request.into_inner(), |batch| batch.calls);
         self.connect(Connect::Agent(near)).await?;
-        let batches = events.map(|events| Ok(AgentEventBatch { events, master_epoch: None }));
+        let batches = events.map(|events| Ok(AgentEventBatch { events }));
         Ok(Response::new(Box::pin(batches)))
     }
 

@@ -106,6 +106,10 @@ impl Reader {
     }
 
     async fn finish(self, over: bool) -> Result<(), Status> {
+        let missing = self.files.iter().find(|wanted| wanted.file.is_none() && !is_output(&wanted.path));
+        if let Some(missing) = missing.filter(|_| !self.follow) {
+            return Err(Status::not_found(format!("there is no {} in the sandbox", missing.path.display())));
+        }
         for (file, wanted) in (0..).zip(&self.files) {
             let chunk = FileChunk { file, offset: wanted.offset, data: None, end: over.then_some(true) };
             // The reader is gone, otherwise.
@@ -113,6 +117,11 @@ impl Reader {
         }
         Ok(())
     }
+}
+
+/// A task that never started has written nothing: that is no mistake of whoever asks.
+fn is_output(path: &Path) -> bool {
+    path == Path::new("stdout") || path == Path::new("stderr")
 }
 
 /// The next bytes from there on, and where they are: bytes that were freed to bound the file are passed over.

@@ -124,7 +124,7 @@ fn is_as_made(stat: &Stat, user: &User, mode: u32) -> bool {
 }
 
 /// A full disk has a reason of its own.
-fn refusal(reason: Reason, operation: &str, path: &Path, cause: &io::Error) -> Refusal {
+pub(in crate::agent::shell) fn refusal(reason: Reason, operation: &str, path: &Path, cause: &io::Error) -> Refusal {
     let full = matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
     let reason = if full { Reason::SandboxFull } else { reason };
     let advice = if full { "; the agent's disk is full" } else { "" };
