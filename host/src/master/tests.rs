@@ -4,6 +4,7 @@ mod endings;
 mod env;
 mod gangs;
 mod hostile;
+mod volumes;
 
 use std::time::Duration;
 

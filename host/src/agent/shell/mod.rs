@@ -12,6 +12,7 @@ mod link;
 mod processes;
 mod sandboxes;
 mod users;
+mod volumes;
 mod work_dir;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ use self::link::{MasterLink, Opened};
 use self::processes::Process;
 use self::sandboxes::{Attic, Sandboxes};
 use self::users::Users;
+use self::volumes::Volumes;
 use self::work_dir::WorkDir;
 use super::core::{Agent, Settings};
 use super::event::{Effect, Event, Launch, LocalId};
@@ -97,7 +99,8 @@ pub async fn start(config: AgentConfig, master: Master) -> Result<AgentHandle, A
     let executors = Executors::new(work_dir.secret.clone(), events.clone());
     let socket = executors.listen(&work_dir.executor_socket())?;
     let master_slot = MasterSlot::default();
-    let core = Agent::new(settings(&config, &work_dir, port));
+    let volumes = Volumes::new(&work_dir.path);
+    let core = Agent::new(Settings { volumes: volumes.find(), ..settings(&config, &work_dir, port) });
     let (stop, stopped) = oneshot::channel();
     let mut incarnation = [0; 4];
     getrandom::fill(&mut incarnation).expect("the kernel gives random bytes");
@@ -121,6 +124,7 @@ pub async fn start(config: AgentConfig, master: Master) -> Result<AgentHandle, A
         launching_max: LAUNCHING_PER_CORE_MAX * std::thread::available_parallelism().map_or(1, usize::from),
         processes: BTreeMap::new(),
         users: Users::default(),
+        volumes,
         sandboxes,
         attic: Attic::open(&work_dir.path, config.bounds),
         fetcher: Arc::new(Fetcher::new(work_dir.cache(), config.bounds.cache_bytes_max, master_slot.clone())),
@@ -175,6 +179,7 @@ fn settings(config: &AgentConfig, work_dir: &WorkDir, port: u16) -> Settings {
         secret: work_dir.secret.clone(),
         boot_id: std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|id| id.trim().to_string()),
         work_dir: work_dir.path.clone(),
+        volumes: Vec::new(),
     }
 }
 
@@ -199,6 +204,7 @@ struct Shell {
     launching_max: usize,
     processes: BTreeMap<LocalId, Process>,
     users: Users,
+    volumes: Volumes,
     sandboxes: Arc<Sandboxes>,
     attic: Attic,
     fetcher: Arc<Fetcher>,
@@ -280,6 +286,11 @@ impl Shell {
             // Nothing is kept over the end of this process yet.
             Effect::Persist { seq, .. } => return Some(Event::Persisted { seq }),
             Effect::Prepare { id, launch } => drop(self.waiting.insert(id, launch)),
+            Effect::MakeVolume { record } => return self.make_volume(record),
+            Effect::RemoveVolume { id } => self.remove_volume(id),
+            Effect::Mount { id, process, sandbox, mounts } => {
+                return Some(self.mount(id, process, &sandbox, &mounts));
+            }
             Effect::Abandon { id } => self.abandon(id),
             Effect::Launch { id } => self.launch(id),
             Effect::ShareSandbox { id, framework_id, task_id, executor } => {

@@ -13,6 +13,7 @@ use super::Shell;
 use super::fetcher::Fetcher;
 use super::launches::{ExecutorPlace, Launching, OUTPUTS};
 use super::sandboxes::{self, Key, Owner, Place};
+use super::users::Account;
 use super::work_dir::WorkDir;
 use crate::agent::event::{Event, Launch, LocalId, Refusal, TaskLaunch};
 use crate::launcher::{self, LaunchFailed, Listed, Request, Scope};
@@ -108,6 +109,14 @@ impl Shell {
             self.attic.keep(launch.sandbox());
         }
         Ok(Place { launch, account })
+    }
+
+    /// Who lives in the sandbox that was made for a task or an executor.
+    pub(super) fn account_of(&self, id: LocalId) -> Option<&Account> {
+        match &self.processes.get(&id)?.kind {
+            Kind::Own(place) => Some(&place.account),
+            Kind::Shared { .. } => None,
+        }
     }
 
     pub(super) fn abandon(&mut self, id: LocalId) {

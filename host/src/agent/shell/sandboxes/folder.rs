@@ -128,7 +128,7 @@ fn kind(stat: &FileStat) -> SFlag {
 }
 
 /// A full disk has a reason of its own.
-fn refusal(reason: Reason, operation: &str, path: &Path, cause: &io::Error) -> Refusal {
+pub(in crate::agent::shell) fn refusal(reason: Reason, operation: &str, path: &Path, cause: &io::Error) -> Refusal {
     let full = matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
     let reason = if full { Reason::SandboxFull } else { reason };
     let advice = if full { "; the agent's disk is full" } else { "" };

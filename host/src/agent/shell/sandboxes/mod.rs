@@ -22,7 +22,7 @@ use mesos_plugin_api::v1::{FrameworkId, TaskId};
 use tokio::sync::watch;
 
 pub(super) use self::attic::{Attic, Owner, remove_all};
-pub(super) use self::folder::{look, make, share};
+pub(super) use self::folder::{look, make, refusal, share};
 use super::users::Account;
 use crate::agent::event::Launch;
 
