@@ -5,6 +5,7 @@
 //! test      everything that must hold before a change goes in; `.ci/run` calls it
 //! bench     figures, each as a ratio to what the machine can do
 //! fuzz      look for bytes on which something does not hold
+//! simulate  the cores in seeded worlds among faults; --seed N --trace repeats one
 //! install   what a user needs, into a folder
 //! ```
 
@@ -20,6 +21,7 @@ mod bench;
 mod demo;
 mod fuzz;
 mod install;
+mod simulate;
 mod test;
 
 fn main() -> ExitCode {
@@ -56,6 +58,7 @@ fn run(matches: &ArgMatches) -> Result<bool> {
             let seconds = *matches.get_one::<u32>("seconds").expect("it has a default");
             fuzz::run(target, seconds, matches.get_flag("keep"))
         }
+        ("simulate", matches) => simulate::run(matches),
         ("install", matches) => install::run(matches.get_one::<PathBuf>("prefix").expect("clap wants it")),
         (other, _) => unreachable!("clap knows no {other}"),
     }
@@ -109,7 +112,7 @@ fn command() -> Command {
         .about("Development commands of mesos")
         .max_term_width(100)
         .subcommand_required(true)
-        .subcommands([demo, test, bench, fuzz, install])
+        .subcommands([demo, test, bench, fuzz, simulate::command(), install])
 }
 
 #[cfg(test)]

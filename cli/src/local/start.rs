@@ -119,13 +119,35 @@ fn clear_away(folders: &StateFolders) -> Result<()> {
         end_all(&record.agent_processes(), AGENTS_GRACE)?;
         end_all(&[record.master.process], MASTER_GRACE)?;
     }
-    match fs::remove_dir_all(&folders.work) {
+    match remove_but_volumes(&folders.work) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             bail!("the folder {} can't be removed: {error}", folders.work.display())
         }
         _ => {}
     }
     Record::remove(folders)
+}
+
+/// What the next cluster starts with is what its agents keep for frameworks, if anything.
+fn remove_but_volumes(work: &Path) -> std::io::Result<()> {
+    let entries = |path: &Path| fs::read_dir(path)?.collect::<std::io::Result<Vec<_>>>();
+    let keeps = |path: &Path| fs::read_dir(path.join("volumes")).is_ok_and(|mut volumes| volumes.next().is_some());
+    for process in entries(work)? {
+        if !keeps(&process.path()) {
+            remove(&process)?;
+            continue;
+        }
+        for entry in entries(&process.path())?.iter().filter(|entry| entry.file_name() != "volumes") {
+            remove(entry)?;
+        }
+    }
+    // Not while something is kept in it.
+    let _ = fs::remove_dir(work);
+    Ok(())
+}
+
+fn remove(entry: &fs::DirEntry) -> std::io::Result<()> {
+    if entry.file_type()?.is_dir() { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) }
 }
 
 async fn start(folders: &StateFolders, plan: &Plan) -> Result<String> {

@@ -58,6 +58,14 @@ impl Master {
         let used = self.used_on(id);
         let mut lines = vec![format!("agent {id} on {}: {}", agent.info.hostname, agent.total())];
         lines.push(format!("used: {used}; {} tasks, {} executors", agent.tasks.len(), agent.executors.len()));
+        if !agent.volumes.is_empty() {
+            let kept = agent.volumes.iter().map(|key| self.volumes[key].kept());
+            let kept = kept.fold(Resources::default(), |sum, kept| sum + &kept);
+            lines.push(format!(
+                "{} volumes keep {kept} for their owners; 'mesos volumes' lists them",
+                agent.volumes.len()
+            ));
+        }
         if agent.link.is_none() {
             let left = agent.lost_at.map_or(0.0, |at| at.since(now).as_secs_f64());
             lines.push(format!(

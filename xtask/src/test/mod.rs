@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything that must hold, quickest first, and one line of totals at the end.
 //!
 //! ```text
-//! fmt ─ clippy ─ build ─ unit ─ fuzz ─ harness ─ doc ─ tidy ─ parts ─ run ─ plugins ─ bad_input ─ lifecycle ─ mpi
+//! fmt ─ clippy ─ build ─ unit ─ fuzz ─ simulation ─ harness ─ doc ─ tidy ─ parts ─ run ─ plugins ─ bad_input ─ lifecycle ─ mpi
 //! ```
 
 use std::path::Path;
@@ -31,6 +31,8 @@ enum Action {
     Tests(&'static [&'static str]),
     /// A test program of `tests/`, with real processes.
     Integration,
+    /// The same; its tests take turns, and let others have theirs while they wait.
+    Turns,
 }
 
 const STEPS: &[Step] = &[
@@ -52,9 +54,15 @@ const STEPS: &[Step] = &[
             "mesos-tests",
             "--exclude",
             "mesos-fuzz",
+            "--exclude",
+            "mesos-simulation",
         ]),
     },
     Step { name: "fuzz", action: Action::Tests(&["--package", "mesos-fuzz", "--lib", "--tests"]) },
+    Step {
+        name: "simulation",
+        action: Action::Tests(&["--profile", "simulation", "--package", "mesos-simulation", "--test", "simulation"]),
+    },
     Step { name: "harness", action: Action::Tests(&["--package", "mesos-tests", "--lib"]) },
     Step { name: "doc", action: Action::Tests(&["--workspace", "--doc"]) },
     Step { name: "tidy", action: Action::Integration },
@@ -63,7 +71,7 @@ const STEPS: &[Step] = &[
     Step { name: "plugins", action: Action::Integration },
     Step { name: "bad_input", action: Action::Integration },
     Step { name: "lifecycle", action: Action::Integration },
-    Step { name: "mpi", action: Action::Integration },
+    Step { name: "mpi", action: Action::Turns },
 ];
 
 /// What takes minutes, or is no test but must go on working: only with `--all`, or by name.
@@ -102,7 +110,8 @@ fn chosen(all: bool, filter: &[String]) -> Result<(Vec<&'static Step>, Option<&s
         [] => Ok((STEPS.iter().collect(), None)),
         [first, rest @ ..] if rest.len() < 2 => match named(first) {
             Some(step) => {
-                let build = matches!(step.action, Action::Integration).then(|| named("build")).flatten();
+                let build =
+                    matches!(step.action, Action::Integration | Action::Turns).then(|| named("build")).flatten();
                 Ok((build.into_iter().chain([step]).collect(), rest.first().map(String::as_str)))
             }
             None if rest.is_empty() => {
@@ -123,6 +132,11 @@ fn carry_out(step: &Step, all: bool, name: Option<&str>, skips: &Path) -> Result
         Action::Build => Totals::of_check(workspace::build(Profile::Dev).map(drop)),
         Action::Tests(arguments) => cargo_test::run(arguments, all, name, skips)?,
         Action::Integration => cargo_test::run(&["--package", "mesos-tests", "--test", step.name], all, name, skips)?,
+        Action::Turns => {
+            let threads = ["--config", "env.RUST_TEST_THREADS='6'"];
+            let program = ["--package", "mesos-tests", "--test", step.name];
+            cargo_test::run(&[threads.as_slice(), &program].concat(), all, name, skips)?
+        }
     })
 }
 

@@ -71,9 +71,10 @@ impl Reader {
 
     /// The folders of the files, or of what of them is there.
     fn watch(&self, follower: &mut Follower) {
+        let Some(sandbox) = &self.sandbox.path else { return };
         for wanted in &self.files {
             for folder in wanted.path.ancestors().skip(1) {
-                if follower.watch(&self.sandbox.path.join(folder)).is_ok() {
+                if follower.watch(&sandbox.join(folder)).is_ok() {
                     break;
                 }
             }
@@ -84,7 +85,8 @@ impl Reader {
     async fn drain(&mut self, index: usize) -> Result<bool, Status> {
         let wanted = &mut self.files[index];
         if wanted.file.is_none() {
-            wanted.file = open(&self.sandbox.path, &wanted.path).map_err(|error| refused(&wanted.path, &error))?;
+            let opened = self.sandbox.path.as_ref().map(|sandbox| open(sandbox, &wanted.path)).transpose();
+            wanted.file = opened.map_err(|error| refused(&wanted.path, &error))?.flatten();
         }
         let Some(file) = wanted.file.clone() else { return Ok(true) };
         loop {
