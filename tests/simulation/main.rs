@@ -5,9 +5,6 @@ use std::process::ExitCode;
 use clap::{Arg, ArgAction, Command, value_parser};
 use simulation::lives::{Lives, live_once};
 
-/// A run stops at so many failures.
-const FAILURES_MAX: usize = 10;
-
 fn main() -> ExitCode {
     let number = |name: &'static str| Arg::new(name).long(name).value_name("N").value_parser(value_parser!(u64));
     let matches = Command::new("simulate")
@@ -22,11 +19,16 @@ fn main() -> ExitCode {
                 .requires("seed")
                 .help("Show all that happens in it"),
         )
+        .arg(number("failures").default_value("10").help("Stop at so many failures"))
         .get_matches();
     let get = |name| matches.get_one::<u64>(name).copied();
     match get("seed") {
         Some(seed) => one(seed, matches.get_flag("trace")),
-        None => many(get("from").expect("it has a default"), get("seeds").expect("it has a default")),
+        None => {
+            let [from, seeds, failures] =
+                ["from", "seeds", "failures"].map(|name| get(name).expect("it has a default"));
+            many(from, seeds, failures as usize)
+        }
     }
 }
 
@@ -43,9 +45,9 @@ fn one(seed: u64, trace: bool) -> ExitCode {
     }
 }
 
-fn many(from: u64, seeds: u64) -> ExitCode {
+fn many(from: u64, seeds: u64, failures_max: usize) -> ExitCode {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let lives = Lives::live(from, seeds, threads, FAILURES_MAX);
+    let lives = Lives::live(from, seeds, threads, failures_max);
     print!("{}", lives.counts);
     println!("{} seeds from {from}, {} events", lives.seeds, lives.events);
     for (seed, problem) in &lives.failures {

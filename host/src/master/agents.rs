@@ -175,8 +175,9 @@ impl Master {
         let executors: BTreeSet<_> =
             register.executors.into_iter().map(|record| (record.framework_id, record.executor.id)).collect();
         let known = &self.agents[id].executors;
-        for (framework_id, executor_id) in executors.iter().filter(|key| !known.contains_key(*key)) {
-            // It was told to end with the agent, or its tasks were.
+        let ending = |id: &FrameworkId| self.frameworks.get(id).is_some_and(|framework| framework.ending.is_some());
+        for (framework_id, executor_id) in executors.iter().filter(|key| !known.contains_key(*key) || ending(&key.0)) {
+            // It was told to end with the agent, or its tasks were; or the word that told it was lost.
             self.shut_executor_down(id, framework_id, executor_id, effects);
         }
         let gone: Vec<_> = known.keys().filter(|key| !executors.contains(*key)).cloned().collect();

@@ -156,7 +156,7 @@ impl World {
                     1 => ExitStatus::signal(9),
                     _ => ExitStatus::unknown(),
                 };
-                (Shell::Gone, Event::Exited { id, exit, last_words: None })
+                (Shell::Gone, Event::Exited { id, exit, last_words: None, output_bytes: None })
             }
             Shell::Prepared | Shell::Gone => unreachable!("left out above"),
         };

@@ -54,7 +54,7 @@ impl KeptBeforeTold {
             Sight::MasterKept { id } => self.kept.extend(self.keeping.remove(id)),
             Sight::MasterToldScheduler { scheduler, event: Event::StateStored(stored) } if stored.error.is_none() => {
                 self.met += 1;
-                if !self.kept.remove(&(*scheduler, stored.seq)) {
+                if !self.kept.contains(&(*scheduler, stored.seq)) {
                     return Err(format!("value {} of scheduler {scheduler} is confirmed and not kept", stored.seq));
                 }
             }
@@ -65,7 +65,11 @@ impl KeptBeforeTold {
 
     fn of_half(&mut self, sight: &Sight) -> Result<(), String> {
         match sight {
-            Sight::SchedulerStarted { scheduler } => drop(self.halves.insert(*scheduler, Half::default())),
+            Sight::SchedulerStarted { scheduler } => {
+                self.halves.insert(*scheduler, Half::default());
+                // Its runner numbers anew.
+                self.kept.retain(|(of, _)| of != scheduler);
+            }
             Sight::HalfSaw { scheduler, event } => {
                 let half = self.halves.entry(*scheduler).or_default();
                 half.sees = match event {

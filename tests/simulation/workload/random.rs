@@ -1,7 +1,7 @@
 //! A framework that does whatever comes to its mind, and often the wrong thing: it hoards, declines, accepts what was
 //! rescinded, asks for more than was offered, leaves out half a gang, kills, reconciles, stores state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use mesos_plugin_api::framework::Event;
@@ -68,6 +68,8 @@ pub struct RandomFramework {
     live: BTreeMap<TaskId, (AgentId, Option<ExecutorId>)>,
     gangs: Vec<String>,
     said: BTreeMap<(AgentId, ExecutorId), u64>,
+    /// All that it ever started: they stay, and keep what they have, until it ends them.
+    executors: BTreeSet<(AgentId, ExecutorId)>,
     numbers: u64,
     mood: Mood,
 }
@@ -98,6 +100,7 @@ impl RandomFramework {
             live: BTreeMap::new(),
             gangs: Vec::new(),
             said: BTreeMap::new(),
+            executors: BTreeSet::new(),
             numbers: 0,
             mood: Mood::Wild,
         }
@@ -159,6 +162,11 @@ impl RandomFramework {
                 tasks.extend(self.task(now, part, &mut left, until));
             }
         }
+        self.executors.extend(
+            tasks
+                .iter()
+                .filter_map(|task: &TaskInfo| Some((task.agent_id.clone(), task.executor.as_ref()?.id.clone()))),
+        );
         let filters = self.chance.percent(70).then(|| Filters::refuse(self.chance.ms(0, 8000)));
         self.live.extend(tasks.iter().map(|task: &TaskInfo| {
             (task.id.clone(), (task.agent_id.clone(), task.executor.as_ref().map(|executor| executor.id.clone())))
@@ -169,7 +177,8 @@ impl RandomFramework {
     fn task(&mut self, now: Time, part: &OfferPart, left: &mut Resources, until: Option<u64>) -> Option<TaskInfo> {
         let size = Resources::new(self.chance.between(1, 10) as f64 / 10.0, self.chance.between(1, 100) as f64);
         let errs = self.chance.percent(self.habits.errs);
-        let executor = self.chance.percent(self.habits.executors).then(|| self.executor(part));
+        let executors = if self.mood == Mood::Finite { 0 } else { self.habits.executors };
+        let executor = self.chance.percent(executors).then(|| self.executor(part));
         let all = size.clone() + &executor.as_ref().map(|executor| executor.resources.clone()).unwrap_or_default();
         if !errs {
             *left = left.checked_sub(&all).ok()?;
@@ -228,7 +237,7 @@ impl RandomFramework {
             per_slot: Resources::new(self.chance.between(3, 12) as f64 / 10.0, 32.0),
             per_agent: self.chance.percent(20).then(|| Resources::new(0.1, 8.0)),
             agents: self.chance.percent(30).then(|| self.chance.between(1, slots.into()) as u32),
-            within_ms: self.chance.percent(50).then(|| self.chance.between(500, 60_000)),
+            within_ms: (self.mood == Mood::Finite || self.chance.percent(50)).then(|| self.chance.between(500, 60_000)),
             max_duration_ms: self.chance.percent(50).then(|| self.chance.between(1_000, 20_000)),
             spread: Some(self.chance.percent(50)),
             ..GangRequest::default()
@@ -352,6 +361,10 @@ impl Framework for RandomFramework {
             Event::Signal(signal) if signal.number == FINITE => {
                 self.mood = Mood::Finite;
                 self.live.keys().for_each(|task| calls.kill(task.clone(), None));
+                for (agent, executor) in std::mem::take(&mut self.executors) {
+                    calls.shutdown_executor(agent, executor);
+                }
+                self.gangs.drain(..).for_each(|gang| calls.cancel_gang(&gang));
             }
             Event::Signal(signal) if signal.number == KEEP => {
                 self.mood = Mood::Keeping;

@@ -250,14 +250,15 @@ impl World {
 
     pub(super) fn executor_hears(&mut self, pid: u64, event: HalfEvent) {
         let now = self.now;
-        let Some(executor) = self.executor(pid).filter(|executor| executor.going.is_none()) else { return };
-        let Some(half) = &mut executor.half else { return };
-        // A process that has ended says nothing more, but for what it wrote before.
-        let mut calls = ExecutorCalls::default();
-        let shown = format!("{event:?}");
-        half.on_event(now, event, &mut calls);
+        let lives = |executor: &&mut ExecutorProcess| executor.going.is_none() && executor.half.is_some();
+        if self.executor(pid).filter(lives).is_none() {
+            return;
+        }
         self.events += 1;
-        self.watch.log(now, format_args!("executor {pid} ◀"), &format_args!("{shown}"));
+        self.watch.log(now, format_args!("executor {pid} ◀"), &event);
+        let mut calls = ExecutorCalls::default();
+        let half = self.executor(pid).and_then(|executor| executor.half.as_mut()).expect("looked at just now");
+        half.on_event(now, event, &mut calls);
         self.executor_carries_out(pid, calls.take());
     }
 

@@ -160,7 +160,7 @@ impl World {
 
     fn scheduler_carries_out(&mut self, scheduler: usize, effects: Vec<Effect>) {
         let mut calls = Vec::new();
-        let mut ended = None;
+        let (mut ended, mut left) = (None, false);
         for effect in effects {
             self.watch.log(self.now, format_args!("scheduler {scheduler} ▶"), &effect);
             match effect {
@@ -168,12 +168,17 @@ impl World {
                     self.watch.see(self.now, &Sight::RunnerCalled { scheduler, call: &call });
                     calls.push(call);
                 }
+                Effect::Disconnect => left = true,
                 Effect::Ended { exit_code, .. } => ended = Some(exit_code),
                 _ => {}
             }
         }
         if let Some(connection) = self.schedulers[scheduler].connection.filter(|_| !calls.is_empty()) {
             self.send(connection, Way::Up, Packet::Calls(calls));
+        }
+        if left && let Some(connection) = self.schedulers[scheduler].connection.take() {
+            self.hang_up(connection);
+            self.retry_scheduler(scheduler);
         }
         if let Some(code) = ended {
             let node = &mut self.schedulers[scheduler];
