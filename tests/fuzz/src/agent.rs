@@ -63,8 +63,14 @@ impl World {
             id: None,
             ..Default::default()
         };
-        let settings =
-            Settings { info, version: "1".into(), secret: b"s".to_vec(), boot_id: None, work_dir: "/work".into() };
+        let settings = Settings {
+            info,
+            version: "1".into(),
+            secret: b"s".to_vec(),
+            boot_id: None,
+            work_dir: "/work".into(),
+            volumes: Vec::new(),
+        };
         Self {
             agent: Agent::new(settings),
             now: Time(1_000_000_000),
@@ -244,6 +250,8 @@ impl World {
                 assert!([9, 15].contains(&signal) && self.shell.contains_key(&id), "{id:?} can be signalled");
             }
             Effect::Exit { .. } => self.exited = true,
+            // A disk that never answers.
+            Effect::MakeVolume { .. } | Effect::RemoveVolume { .. } | Effect::Mount { .. } => {}
             Effect::Connect | Effect::ShareSandbox { .. } | Effect::Ended { .. } | Effect::Warn { .. } => {}
         }
     }
