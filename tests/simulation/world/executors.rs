@@ -331,7 +331,7 @@ impl World {
                     let steps = children.get_mut(&signal.process).map(|rank| rank.signalled(signal.signal));
                     self.rank_steps(pid, signal.process, steps.unwrap_or_default());
                 }
-                Call::CloseStream(_) | Call::AnswerKnock(_) | Call::ToShell(_) => {}
+                Call::CloseStream(_) | Call::AnswerKnock(_) => {}
             }
         }
         self.send_window(pid);
