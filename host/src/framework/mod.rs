@@ -41,6 +41,8 @@ pub enum Event {
     Connected,
     /// It broke, or none can be opened.
     Disconnected(String),
+    /// The batch that follows is of a master of this epoch.
+    EpochHeard(u64),
     /// The master says something.
     Master(scheduler::Event),
     /// A thread of the plugin, the terminal or a signal has something for the half.
@@ -54,6 +56,8 @@ pub enum Event {
 pub enum Effect {
     /// To the master.
     Call(Call),
+    /// Leave this master, which was replaced, and look for the one that leads; answered by `Disconnected`.
+    Leave,
     /// The master knows the framework under this id.
     Registered(mesos_plugin_api::v1::FrameworkId),
     /// To the terminal of the command in front.
@@ -79,6 +83,10 @@ pub struct Runner {
     info: FrameworkInfo,
     plugin: Option<PluginRef>,
     secret: Option<String>,
+    /// The newest master's.
+    epoch: u64,
+    /// An old master, to which nobody listens.
+    leaving: bool,
     connected: bool,
     started: bool,
     ended: bool,
@@ -117,6 +125,8 @@ impl Runner {
             info,
             plugin,
             secret,
+            epoch: 0,
+            leaving: false,
             connected: false,
             started: false,
             ended: false,
@@ -142,10 +152,14 @@ impl Runner {
             return;
         }
         match event {
-            Event::Connected => self.subscribe(effects),
+            Event::Connected => {
+                self.leaving = false;
+                self.subscribe(effects);
+            }
             Event::Disconnected(message) => self.disconnected(now, message, effects),
+            Event::EpochHeard(epoch) => self.epoch_heard(epoch, effects),
             Event::Master(event) => {
-                if let Some(event) = event.event {
+                if let Some(event) = event.event.filter(|_| !self.leaving) {
                     self.master_says(now, event, effects);
                 }
             }
@@ -167,6 +181,11 @@ impl Runner {
         self.timers.values().copied().chain(resend).min()
     }
 
+    /// Of the newest master that it has heard of; goes with everything that it sends.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
     fn pass_deadlines(&mut self, now: Time, effects: &mut Vec<Effect>) {
         // Timers that a timer's event sets for now fire in the next turn, so that the loop ends.
         let due: Vec<(Time, u64)> = {
@@ -182,6 +201,13 @@ impl Runner {
         }
         if self.connected && !self.ended {
             effects.extend(self.messages.resend(now, RESEND_AFTER).into_iter().map(|m| Effect::Call(Call::Message(m))));
+        }
+    }
+
+    /// A master that was replaced and doesn't know it has nothing to say.
+    fn epoch_heard(&mut self, epoch: u64, effects: &mut Vec<Effect>) {
+        if epoch < self.epoch && !std::mem::replace(&mut self.leaving, true) {
+            effects.push(Effect::Leave);
         }
     }
 
@@ -254,6 +280,11 @@ impl Runner {
     }
 
     fn subscribed(&mut self, now: Time, subscribed: scheduler::Subscribed, effects: &mut Vec<Effect>) {
+        self.epoch_heard(subscribed.master_epoch, effects);
+        if self.leaving {
+            return;
+        }
+        self.epoch = subscribed.master_epoch;
         self.info.id = Some(subscribed.framework_id.clone());
         let recovered = self.secret.replace(subscribed.secret).is_some();
         self.connected = true;

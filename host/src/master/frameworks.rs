@@ -7,14 +7,20 @@ use mesos_plugin_api::Time;
 use mesos_plugin_api::v1::scheduler::{self, call::Call, event};
 use mesos_plugin_api::v1::{AgentId, FrameworkId, FrameworkInfo, GangRequest, Reason, TaskId};
 
+use super::recording::Pending;
 use super::tasks::Task;
 use super::validation::{check_framework, check_gang};
-use super::{Caller, Effect, FRAMEWORK_HISTORY_MAX, LinkId, Master, Operation, Peer, authorise, make_id};
+use super::{Caller, Effect, FRAMEWORK_HISTORY_MAX, LinkId, Master, Peer, authorise, make_id};
 use crate::allocator;
-use crate::protocol::{ShutdownFramework, agent_event};
+use crate::protocol::{
+    EndFramework, ForgetFramework, PutFramework, PutFrameworkState, SetDeadline, ShutdownFramework, agent_event, token,
+};
+use crate::registry::{Operation, UNRECORDED_FAILOVER_MAX};
 
 /// A value of a framework's state, in bytes.
 pub const STATE_VALUE_BYTES_MAX: usize = 64 << 10;
+/// A key of a framework's state, in bytes.
+pub const STATE_KEY_BYTES_MAX: usize = 1 << 10;
 /// All of a framework's state, in bytes.
 pub const STATE_BYTES_MAX: usize = 1 << 20;
 
@@ -24,7 +30,6 @@ pub(super) struct Framework {
     pub(super) id: FrameworkId,
     pub(super) info: FrameworkInfo,
     pub(super) principal: String,
-    secret: String,
     pub(super) link: Option<LinkId>,
     /// Torn down then, unless its scheduler comes back before.
     pub(super) deadline: Option<Time>,
@@ -36,7 +41,34 @@ pub(super) struct Framework {
     /// Agents that ever ran something of it.
     pub(super) touched: BTreeSet<AgentId>,
     pub(super) gangs: BTreeMap<String, GangRequest>,
-    state: BTreeMap<String, Vec<u8>>,
+    /// The registry knows it.
+    pub(super) recorded: bool,
+    pub(super) state: BTreeMap<String, Vec<u8>>,
+}
+
+impl Framework {
+    /// One whose scheduler isn't there.
+    pub(super) fn new(id: FrameworkId, info: FrameworkInfo, principal: String, registered: Time) -> Self {
+        Self {
+            id,
+            info,
+            principal,
+            link: None,
+            deadline: None,
+            registered,
+            ended: None,
+            ending: None,
+            tasks: BTreeMap::new(),
+            touched: BTreeSet::new(),
+            gangs: BTreeMap::new(),
+            recorded: false,
+            state: BTreeMap::new(),
+        }
+    }
+
+    fn failover_timeout(&self) -> Duration {
+        Duration::from_millis(self.info.failover_timeout_ms.unwrap_or(0))
+    }
 }
 
 /// A write of a framework's state on its way.
@@ -58,13 +90,14 @@ impl Master {
     ) {
         let Some(call) = call.call else { return };
         let id = match (self.links.get(&link).cloned(), call) {
-            (Some(Peer::UnknownScheduler { caller, nonce }), Call::Subscribe(subscribe)) => {
-                return self.subscribe(now, link, caller, nonce, subscribe, effects);
+            (Some(Peer::UnknownScheduler(caller)), Call::Subscribe(subscribe)) => {
+                return self.subscribe(now, link, caller, subscribe, effects);
             }
             (Some(Peer::Scheduler(id)), call) => {
                 self.framework_called(now, &id, call, effects);
                 id
             }
+            (Some(Peer::Waiting), _) => return,
             // It speaks before it has subscribed, or after another took over: it will subscribe anew.
             _ => return self.close(link, effects),
         };
@@ -100,47 +133,88 @@ impl Master {
         now: Time,
         link: LinkId,
         caller: Caller,
-        nonce: [u8; 16],
         subscribe: scheduler::Subscribe,
         effects: &mut Vec<Effect>,
     ) {
         let checked = check_framework(&subscribe.framework);
         let checked = checked.and_then(|()| authorise::subscribe(&caller, &subscribe.framework));
         let admitted = checked.and_then(|()| match subscribe.framework.id.clone() {
-            Some(id) => self.resubscribe(now, &id, link, &subscribe, effects).map(|()| id),
-            None => self.admit_framework(now, link, caller.principal, nonce, subscribe.framework),
+            Some(id) => self.resubscribe(now, &id, caller.principal, subscribe).map(|()| id),
+            None => self.admit_framework(now, caller.principal, subscribe.framework),
         });
         match admitted {
-            Ok(id) => {
-                self.links.insert(link, Peer::Scheduler(id.clone()));
-                let framework = &self.frameworks[&id];
-                let state = framework.state.iter();
-                let subscribed = scheduler::Subscribed {
-                    framework_id: id.clone(),
-                    secret: framework.secret.clone(),
-                    master_epoch: self.config.epoch,
-                    state: state
-                        .map(|(key, value)| scheduler::StateEntry { key: key.clone(), value: value.clone() })
-                        .collect(),
-                };
-                effects.push(Effect::ToScheduler { link, event: event::Event::Subscribed(subscribed) });
-                self.tell_allocator(now, allocator::Event::ActivateFramework { id });
-                self.carry_out_allocation(now, effects);
+            Ok(id) if self.frameworks[&id].recorded => {
+                self.record_framework(&id, Pending::Nothing, effects);
+                self.greet(now, &id, link, effects);
             }
-            Err(message) => {
-                let error = scheduler::Error { message, fatal: Some(true) };
-                effects.push(Effect::ToScheduler { link, event: event::Event::Error(error) });
-                self.close(link, effects);
+            Ok(id) if self.frameworks[&id].failover_timeout() > UNRECORDED_FAILOVER_MAX => {
+                self.links.insert(link, Peer::Waiting);
+                self.record_framework(&id, Pending::Subscription { id: id.clone(), link }, effects);
+            }
+            Ok(id) => self.greet(now, &id, link, effects),
+            Err(message) => self.turn_away(link, message, effects),
+        }
+    }
+
+    fn record_framework(&mut self, id: &FrameworkId, pending: Pending, effects: &mut Vec<Effect>) {
+        let framework = self.frameworks.get_mut(id).expect("the caller has it");
+        framework.recorded = true;
+        let put = PutFramework {
+            framework: framework.info.clone(),
+            principal: Some(framework.principal.clone()),
+            registered_ns: framework.registered.as_nanos(),
+        };
+        self.record(Operation::PutFramework(put), pending, effects);
+    }
+
+    pub(super) fn subscription_recorded(
+        &mut self,
+        now: Time,
+        id: &FrameworkId,
+        link: LinkId,
+        effects: &mut Vec<Effect>,
+    ) {
+        // Otherwise it left meanwhile, and its deadline holds.
+        if self.links.get(&link) == Some(&Peer::Waiting) {
+            match self.frameworks.get(id).and_then(|framework| framework.ending.as_ref()) {
+                None if self.frameworks.contains_key(id) => self.greet(now, id, link, effects),
+                _ => self.turn_away(link, format!("the framework {id} was torn down"), effects),
             }
         }
+    }
+
+    fn turn_away(&mut self, link: LinkId, message: String, effects: &mut Vec<Effect>) {
+        let error = scheduler::Error { message, fatal: Some(true) };
+        effects.push(Effect::ToScheduler { link, event: event::Event::Error(error) });
+        self.close(link, effects);
+    }
+
+    /// From now on its scheduler is at the end of this link, and at no other.
+    fn greet(&mut self, now: Time, id: &FrameworkId, link: LinkId, effects: &mut Vec<Effect>) {
+        let framework = self.frameworks.get_mut(id).expect("the caller has it");
+        framework.deadline = None;
+        if let Some(old) = framework.link.replace(link).filter(|old| *old != link) {
+            self.turn_away(old, format!("another scheduler took {id} over"), effects);
+        }
+        // Its offers of before are void: whoever takes over knows nothing of them.
+        self.rescind_of(now, id, &mut Vec::new());
+        self.links.insert(link, Peer::Scheduler(id.clone()));
+        let state = self.frameworks[id].state.iter();
+        let subscribed = scheduler::Subscribed {
+            framework_id: id.clone(),
+            secret: token::framework_secret(&self.config.key, id),
+            master_epoch: self.config.epoch,
+            state: state.map(|(key, value)| scheduler::StateEntry { key: key.clone(), value: value.clone() }).collect(),
+        };
+        effects.push(Effect::ToScheduler { link, event: event::Event::Subscribed(subscribed) });
+        self.tell_allocator(now, allocator::Event::ActivateFramework { id: id.clone() });
+        self.carry_out_allocation(now, effects);
     }
 
     fn admit_framework(
         &mut self,
         now: Time,
-        link: LinkId,
         principal: String,
-        nonce: [u8; 16],
         mut info: FrameworkInfo,
     ) -> Result<FrameworkId, String> {
         if let Some(other) = self.frameworks.values().find(|framework| framework.info.name == info.name) {
@@ -152,25 +226,14 @@ impl Master {
         }
         let id = FrameworkId::new(make_id(&self.config, 'F', &mut self.next_framework));
         info.id = Some(id.clone());
-        let event = allocator::Event::AddFramework { id: id.clone(), role: info.role.clone() };
-        self.tell_allocator(now, event);
-        let framework = Framework {
-            id: id.clone(),
-            info,
-            principal,
-            secret: super::shell::hex(&nonce),
-            link: Some(link),
-            deadline: None,
-            registered: now,
-            ended: None,
-            ending: None,
-            tasks: BTreeMap::new(),
-            touched: BTreeSet::new(),
-            gangs: BTreeMap::new(),
-            state: BTreeMap::new(),
-        };
-        self.frameworks.insert(id.clone(), framework);
+        self.wait_for(now, Framework::new(id.clone(), info, principal, now));
         Ok(id)
+    }
+
+    /// Takes a framework up whose scheduler isn't greeted yet.
+    fn wait_for(&mut self, now: Time, mut framework: Framework) {
+        framework.deadline = Some(now + framework.failover_timeout());
+        self.insert_framework(now, framework);
     }
 
     /// The same framework again: a reconnect, or a scheduler that takes over from another one.
@@ -178,26 +241,26 @@ impl Master {
         &mut self,
         now: Time,
         id: &FrameworkId,
-        link: LinkId,
-        subscribe: &scheduler::Subscribe,
-        effects: &mut Vec<Effect>,
+        principal: String,
+        subscribe: scheduler::Subscribe,
     ) -> Result<(), String> {
-        let framework = self.frameworks.get_mut(id).filter(|framework| framework.ending.is_none());
-        let framework =
-            framework.ok_or_else(|| format!("the framework {id} is not known here, or has been torn down"))?;
-        if subscribe.secret.as_deref() != Some(&framework.secret) {
-            return Err(format!("the framework {id} belongs to someone else: its secret is another one"));
+        let secret = token::framework_secret(&self.config.key, id);
+        let proven = subscribe.secret.is_some_and(|given| token::same(given.as_bytes(), secret.as_bytes()));
+        let info = FrameworkInfo { id: Some(id.clone()), ..subscribe.framework };
+        let earlier = self.may_be_earlier(id);
+        match self.frameworks.get_mut(id) {
+            Some(framework) if framework.ending.is_some() => return Err(unknown(id)),
+            None if !earlier => return Err(unknown(id)),
+            _ if !proven => {
+                return Err(format!("the framework {id} belongs to someone else: its secret is another one"));
+            }
+            Some(framework) => {
+                framework.info = info;
+                framework.principal = principal;
+            }
+            // An earlier master gave it its secret, and none of its tasks is known yet.
+            None => self.wait_for(now, Framework::new(id.clone(), info, principal, now)),
         }
-        if let Some(old) = framework.link.replace(link).filter(|old| *old != link) {
-            let error = scheduler::Error { message: format!("another scheduler took {id} over"), fatal: Some(true) };
-            effects.push(Effect::ToScheduler { link: old, event: event::Event::Error(error) });
-            self.close(old, effects);
-        }
-        let framework = self.frameworks.get_mut(id).expect("it was found above");
-        framework.deadline = None;
-        framework.info = FrameworkInfo { id: Some(id.clone()), ..subscribe.framework.clone() };
-        // Its offers of before are void: whoever takes over knows nothing of them.
-        self.rescind_of(now, id, effects);
         Ok(())
     }
 
@@ -212,8 +275,12 @@ impl Master {
             return;
         };
         framework.link = None;
-        let patience = Duration::from_millis(framework.info.failover_timeout_ms.unwrap_or(0));
-        framework.deadline = Some(now + patience);
+        let deadline = now + framework.failover_timeout();
+        framework.deadline = Some(deadline);
+        if framework.recorded {
+            let set = SetDeadline { framework_id: id.clone(), deadline_ns: deadline.as_nanos() };
+            self.record(Operation::SetDeadline(set), Pending::Nothing, effects);
+        }
         self.rescind_of(now, id, effects);
         self.cancel_gangs(now, id);
         self.tell_allocator(now, allocator::Event::DeactivateFramework { id: id.clone() });
@@ -247,6 +314,10 @@ impl Master {
         framework.deadline = None;
         framework.ending = Some(why.clone());
         let tasks: Vec<TaskId> = framework.tasks.keys().cloned().collect();
+        if framework.recorded {
+            let end = EndFramework { framework_id: id.clone(), why: why.clone() };
+            self.record(Operation::EndFramework(end), Pending::Nothing, effects);
+        }
         self.rescind_of(now, id, effects);
         self.cancel_gangs(now, id);
         self.tell_allocator(now, allocator::Event::DeactivateFramework { id: id.clone() });
@@ -270,7 +341,9 @@ impl Master {
                 .get(agent)
                 .is_some_and(|agent| agent.executors.keys().any(|(framework_id, _)| framework_id == id))
         };
-        if !framework.tasks.is_empty() || framework.touched.iter().any(runs_executors) {
+        // Tasks of one that an earlier master knew may be on agents that aren't back yet.
+        let unseen = framework.recorded && self.may_be_earlier(id) && !self.recovering.is_empty();
+        if unseen || !framework.tasks.is_empty() || framework.touched.iter().any(runs_executors) {
             return;
         }
         let mut framework = self.frameworks.remove(id).expect("it was found above");
@@ -278,9 +351,19 @@ impl Master {
             let event = ShutdownFramework { framework_id: id.clone() };
             self.tell_agent(agent, agent_event::Event::ShutdownFramework(event), effects);
         }
-        if let Some(link) = framework.link.take() {
+        let link = framework.link.take();
+        if framework.recorded {
+            // Its scheduler waits until no master will take it up again.
+            link.map(|link| self.links.insert(link, Peer::Waiting));
+            let forget = ForgetFramework { framework_id: id.clone() };
+            self.record(Operation::ForgetFramework(forget), Pending::End { link }, effects);
+        } else if let Some(link) = link {
             self.close(link, effects);
         }
+        if self.may_be_earlier(id) {
+            self.ended_before.insert(id.clone());
+        }
+        self.held.remove(id);
         framework.ended = Some(now);
         self.ended_frameworks.push_back(framework);
         if self.ended_frameworks.len() > FRAMEWORK_HISTORY_MAX {
@@ -327,6 +410,8 @@ impl Master {
         let seq = put.seq.unwrap_or(0);
         let too_large = if size > STATE_VALUE_BYTES_MAX {
             Some(format!("the value of {:?} has {size} bytes; at most {STATE_VALUE_BYTES_MAX} are kept", put.key))
+        } else if put.key.len() > STATE_KEY_BYTES_MAX {
+            Some(format!("a key of the state has {} bytes; at most {STATE_KEY_BYTES_MAX} are kept", put.key.len()))
         } else if others + put.key.len() + size > STATE_BYTES_MAX {
             Some(format!("the framework's state would pass {STATE_BYTES_MAX} bytes with {:?}", put.key))
         } else {
@@ -335,25 +420,21 @@ impl Master {
         if too_large.is_some() {
             return self.tell(id, event::Event::StateStored(scheduler::StateStored { seq, error: too_large }), effects);
         }
-        let persist = self.next_persist;
-        self.next_persist += 1;
-        let operation =
-            Operation::PutState { framework_id: id.clone(), key: put.key.clone(), value: put.value.clone() };
+        if !framework.recorded {
+            self.record_framework(id, Pending::Nothing, effects);
+        }
+        let operation = PutFrameworkState { framework_id: id.clone(), key: put.key.clone(), value: put.value.clone() };
         let pending = PendingState { framework_id: id.clone(), key: put.key, value: put.value, seq };
-        self.persisting.insert(persist, pending);
-        effects.push(Effect::Persist { id: persist, operation });
+        self.record(Operation::PutState(operation), Pending::State(pending), effects);
     }
 
-    pub(super) fn persisted(&mut self, id: u64, error: Option<String>, effects: &mut Vec<Effect>) {
-        let Some(pending) = self.persisting.remove(&id) else { return };
+    pub(super) fn state_recorded(&mut self, pending: PendingState, effects: &mut Vec<Effect>) {
         let Some(framework) = self.frameworks.get_mut(&pending.framework_id) else { return };
-        if error.is_none() {
-            match pending.value {
-                Some(value) => framework.state.insert(pending.key, value),
-                None => framework.state.remove(&pending.key),
-            };
-        }
-        let stored = scheduler::StateStored { seq: pending.seq, error };
+        match pending.value {
+            Some(value) => framework.state.insert(pending.key, value),
+            None => framework.state.remove(&pending.key),
+        };
+        let stored = scheduler::StateStored { seq: pending.seq, error: None };
         self.tell(&pending.framework_id, event::Event::StateStored(stored), effects);
     }
 
@@ -363,4 +444,8 @@ impl Master {
             effects.push(Effect::ToScheduler { link, event });
         }
     }
+}
+
+fn unknown(id: &FrameworkId) -> String {
+    format!("the framework {id} is not known here, or has been torn down")
 }

@@ -1,5 +1,7 @@
 //! Given / when / then on what the master tells agents, schedulers and operators.
 
+mod adoption;
+
 use std::time::Duration;
 
 use mesos_plugin_api::Time;
@@ -14,6 +16,7 @@ use crate::protocol::{
     AgentCall, ListTasks, OperatorCall, OperatorReply, Register, StatusUpdate, TaskRecord, agent_call, agent_event,
     operator_call, operator_reply,
 };
+use crate::registry::Registry;
 
 /// A master, whose invariants are checked after every event.
 struct TestEnv {
@@ -23,6 +26,10 @@ struct TestEnv {
     agents: Vec<LinkId>,
     /// As whom schedulers and operators connect.
     caller: Caller,
+    /// What was made durable.
+    registry: Registry,
+    /// Records are durable at once.
+    persists: bool,
     effects: Vec<Effect>,
 }
 
@@ -35,6 +42,8 @@ impl TestEnv {
             next_link: 1,
             agents: Vec::new(),
             caller: Caller::default(),
+            registry: Registry::default(),
+            persists: true,
             effects: Vec::new(),
         }
     }
@@ -46,6 +55,19 @@ impl TestEnv {
         self.master.handle(self.now, event, &mut self.effects);
         self.master.allocate(self.now, &mut self.effects);
         self.master.sanity_check();
+        if self.persists {
+            self.persist();
+        }
+    }
+
+    /// Makes durable what waits for it.
+    fn persist(&mut self) {
+        let records = self.effects.extract_if(.., |effect| matches!(effect, Effect::Persist { .. }));
+        for record in records.collect::<Vec<_>>() {
+            let Effect::Persist { id, operation } = record else { unreachable!() };
+            self.registry.apply(operation);
+            self.handle(Event::Persisted { id });
+        }
     }
 
     fn link(&mut self) -> LinkId {
@@ -70,8 +92,7 @@ impl TestEnv {
             attributes: Vec::new(),
             id: id.map(AgentId::from),
         };
-        let register =
-            Register { agent, version: "1".into(), secret: vec![1], boot_id: None, tasks, executors: Vec::new() };
+        let register = Register { agent, version: "1".into(), secret: vec![1], tasks, ..Default::default() };
         self.agents.push(link);
         self.agent_says(link, agent_call::Call::Register(register));
     }
@@ -90,7 +111,7 @@ impl TestEnv {
 
     fn framework_of(&mut self, framework: FrameworkInfo, secret: Option<String>) -> LinkId {
         let link = self.link();
-        self.handle(Event::SchedulerConnected { link, caller: self.caller.clone(), nonce: [7; 16] });
+        self.handle(Event::SchedulerConnected { link, caller: self.caller.clone() });
         self.call(link, Call::Subscribe(scheduler::Subscribe { framework, secret }));
         link
     }
@@ -527,9 +548,10 @@ fn state_is_answered_when_it_is_durable_and_bounded() {
     let scheduler = env.framework("f");
     let put = |size: usize| scheduler::PutState { key: "k".into(), value: Some(vec![0; size]), seq: Some(3) };
     env.events(scheduler);
+    env.persists = false;
     env.call(scheduler, Call::PutState(put(10)));
     assert!(env.events(scheduler).is_empty());
-    env.handle(Event::Persisted { id: 1, error: None });
+    env.persist();
     assert!(matches!(&env.events(scheduler)[..], [event::Event::StateStored(s)] if s.seq == 3 && s.error.is_none()));
     env.call(scheduler, Call::PutState(put(70_000)));
     assert!(matches!(&env.events(scheduler)[..], [event::Event::StateStored(s)] if s.error.is_some()));

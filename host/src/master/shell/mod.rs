@@ -25,6 +25,7 @@ use tokio::task::JoinHandle;
 
 use super::{Effect, Event, Master, MasterConfig};
 use crate::protocol::client::{Connect, LocalMaster};
+use crate::protocol::link::Batch;
 use crate::time::Clock;
 
 pub use blobs::{BlobError, BlobStore, Upload, hex};
@@ -146,7 +147,7 @@ pub(crate) fn lock_work_dir(path: &std::path::Path) -> Result<nix::fcntl::Flock<
 async fn run(mut master: Master, mut connects: mpsc::Receiver<Connect>) {
     let clock = Clock::default();
     let (inputs_sender, mut inputs) = mpsc::channel(INPUTS_MAX);
-    let mut links = Links::new(inputs_sender);
+    let mut links = Links::new(inputs_sender, master.epoch());
     let mut effects = Vec::new();
     loop {
         let deadline = master.deadline();
@@ -165,18 +166,17 @@ async fn run(mut master: Master, mut connects: mpsc::Receiver<Connect>) {
             }
         }
         master.allocate(clock.now(), &mut effects);
-        carry_out(&mut master, &mut links, clock.now(), &mut effects);
+        if let Some(epoch) = carry_out(&mut master, &mut links, clock.now(), &mut effects) {
+            tracing::error!("the master of epoch {epoch} leads; this one ends");
+            return;
+        }
     }
 }
 
 fn take_connect(master: &mut Master, links: &mut Links, now: Time, connect: Connect, effects: &mut Vec<Effect>) {
     let event = match connect {
         Connect::Agent(link) => Event::AgentConnected { link: links.add_agent(link) },
-        Connect::Scheduler { link, caller } => {
-            let mut nonce = [0; 16];
-            getrandom::fill(&mut nonce).expect("the kernel gives random bytes");
-            Event::SchedulerConnected { link: links.add_scheduler(link), caller, nonce }
-        }
+        Connect::Scheduler { link, caller } => Event::SchedulerConnected { link: links.add_scheduler(link), caller },
         Connect::Operate { call, caller, replies } => {
             let call = crate::protocol::OperatorCall { call: Some(call) };
             Event::OperatorCalled { link: links.add_asker(replies), caller, call }
@@ -187,13 +187,15 @@ fn take_connect(master: &mut Master, links: &mut Links, now: Time, connect: Conn
 
 fn take_input(master: &mut Master, links: &mut Links, now: Time, input: links::Input, effects: &mut Vec<Effect>) {
     match input {
-        links::Input::Agent(link, calls) => {
-            for call in calls {
+        links::Input::Agent(link, Batch { epoch, items }) => {
+            master.handle(now, Event::EpochHeard { epoch }, effects);
+            for call in items {
                 master.handle(now, Event::AgentCalled { link, call }, effects);
             }
         }
-        links::Input::Scheduler(link, calls) => {
-            for call in calls {
+        links::Input::Scheduler(link, Batch { epoch, items }) => {
+            master.handle(now, Event::EpochHeard { epoch }, effects);
+            for call in items {
                 master.handle(now, Event::SchedulerCalled { link, call }, effects);
             }
         }
@@ -205,7 +207,8 @@ fn take_input(master: &mut Master, links: &mut Links, now: Time, input: links::I
     }
 }
 
-fn carry_out(master: &mut Master, links: &mut Links, now: Time, effects: &mut Vec<Effect>) {
+/// Gives the epoch of the master that leads, if it is another one.
+fn carry_out(master: &mut Master, links: &mut Links, now: Time, effects: &mut Vec<Effect>) -> Option<u64> {
     while !effects.is_empty() {
         let mut more = Vec::new();
         for effect in effects.drain(..) {
@@ -216,8 +219,9 @@ fn carry_out(master: &mut Master, links: &mut Links, now: Time, effects: &mut Ve
                 Effect::Close { link } => {
                     links.remove(link);
                 }
+                Effect::StepDown { epoch } => return Some(epoch),
                 // Kept in memory alone until there is a registry: this master's state ends with its process anyway.
-                Effect::Persist { id, .. } => master.handle(now, Event::Persisted { id, error: None }, &mut more),
+                Effect::Persist { id, .. } => master.handle(now, Event::Persisted { id }, &mut more),
             }
         }
         for link in links.flush() {
@@ -225,4 +229,5 @@ fn carry_out(master: &mut Master, links: &mut Links, now: Time, effects: &mut Ve
         }
         *effects = more;
     }
+    None
 }
