@@ -6,10 +6,10 @@
 //! else ──▶ none: commands that start programs embed one, the others say so
 //! ```
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use mesos_host::cluster::Cluster as Embedded;
 use mesos_host::protocol::client::MasterClient;
-use mesos_host::protocol::{operator_call, operator_reply};
+use mesos_host::protocol::{ClusterState, GetCluster, operator_call, operator_reply};
 
 use crate::context::Context;
 use crate::local::{self, StateFolders};
@@ -98,6 +98,19 @@ pub async fn lasting(context: &Context) -> Result<MasterClient> {
 pub async fn connect(context: &Context, address: &str, named_by: &str) -> Result<MasterClient> {
     let client = MasterClient::connect(address, context.credentials()?).await;
     client.map_err(|error| anyhow::anyhow!("{error}{named_by}"))
+}
+
+/// What a cluster has.
+///
+/// # Errors
+/// The master doesn't answer.
+pub async fn state(client: &MasterClient) -> Result<ClusterState> {
+    let replies = client.ask(operator_call::Call::GetCluster(GetCluster {})).await?;
+    let state = replies.into_iter().find_map(|reply| match reply {
+        operator_reply::Reply::Cluster(state) => Some(state),
+        _ => None,
+    });
+    state.context("the master didn't say what the cluster has")
 }
 
 /// Asks a lasting cluster's master and collects its answers.

@@ -2,22 +2,17 @@
 
 use std::process::ExitCode;
 
+use crate::output::ReaderLeft;
+
 /// The command line, a variable or the configuration file can't be used.
 pub const EXIT_USAGE: i32 = 2;
 /// The command was understood and could not be carried out.
 pub const EXIT_FAILURE: i32 = 1;
 
 /// What was typed can't be used; ends with [`EXIT_USAGE`].
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
 pub struct UsageError(pub String);
-
-impl std::fmt::Display for UsageError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for UsageError {}
 
 /// An error about what was typed.
 pub fn usage(message: impl Into<String>) -> anyhow::Error {
@@ -26,8 +21,7 @@ pub fn usage(message: impl Into<String>) -> anyhow::Error {
 
 /// Says what went wrong and gives the exit code.
 pub fn report(error: &anyhow::Error) -> i32 {
-    // Whoever read our output has left, as `mesos tasks | head` does: nothing went wrong.
-    if error.chain().any(is_broken_pipe) {
+    if error.is::<ReaderLeft>() {
         return 0;
     }
     eprintln!("mesos: {error:#}");
@@ -37,10 +31,6 @@ pub fn report(error: &anyhow::Error) -> i32 {
 /// Exit codes are a byte for the kernel.
 pub fn exit_code(code: i32) -> ExitCode {
     ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
-}
-
-fn is_broken_pipe(cause: &(dyn std::error::Error + 'static)) -> bool {
-    cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 /// The candidate that was most likely meant, if one is near enough.

@@ -16,6 +16,7 @@ mod run;
 mod sandbox;
 mod settings;
 mod terminal;
+mod uris;
 mod values;
 
 use std::process::ExitCode;

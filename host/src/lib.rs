@@ -18,6 +18,7 @@ pub mod loader;
 pub mod http;
 pub mod cluster;
 pub mod protocol;
+mod kept;
 mod time;
 
 /// Takes over this process, and never returns, when this library has started it to be one of its helpers. A program that

@@ -25,7 +25,7 @@ impl Clock {
     }
 
     /// For tokio's timers: when `time` comes.
-    pub fn instant_of(&self, time: Time) -> tokio::time::Instant {
+    fn instant_of(&self, time: Time) -> tokio::time::Instant {
         tokio::time::Instant::from_std(self.instant + time.since(self.start))
     }
 

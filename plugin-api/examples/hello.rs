@@ -1,36 +1,27 @@
 //! A whole plugin: `mesos hello -n 3` runs `echo hello` as three tasks and shows what they say.
 
-use mesos_plugin_api::command::RunFramework;
-use mesos_plugin_api::framework::{Event, FollowFile};
-use mesos_plugin_api::v1::{CommandInfo, Offer, Resources, TaskInfo, TaskStatus};
-use mesos_plugin_api::{Calls, CommandHost, Framework, Injector, Invocation, Plugin, Time, export_plugin};
+use mesos_plugin_api::prelude::*;
 
 struct Hello;
 
 impl Plugin for Hello {
     /// Runs in the process of the person who typed the command.
     fn command(&self, host: &dyn CommandHost, invocation: &Invocation) -> Result<i32, String> {
-        let count: u32 = invocation.parse("count", "a number of tasks")?.unwrap_or(1);
-        if count == 0 {
-            return Err("--count 0 leaves nothing to do; give a number of tasks".into());
-        }
-        let config = count.to_le_bytes().to_vec();
-        let run = RunFramework { name: "hello".into(), name_is_prefix: Some(true), config, ..Default::default() };
-        host.run_framework(run).map(|result| result.exit_code)
+        let count: u32 = invocation.get("count", "a number of tasks")?;
+        host.run(RunFramework::job("hello", count.to_le_bytes()))
     }
 
     /// Makes the scheduler from the bytes that the command gave.
     fn framework(&self, config: &[u8], _: Injector) -> Result<Box<dyn Framework>, String> {
         let count = config.try_into().map_err(|_| "hello wants four bytes as its configuration")?;
-        Ok(Box::new(Greeter { count: u32::from_le_bytes(count), launched: 0, ended: 0, exit_code: 0 }))
+        Ok(Box::new(Greeter { unlaunched: u32::from_le_bytes(count), running: 0, exit_code: 0 }))
     }
 }
 
 /// The scheduler: no clock, no files, no sockets; events in, calls out.
 struct Greeter {
-    count: u32,
-    launched: u32,
-    ended: u32,
+    unlaunched: u32,
+    running: u32,
     exit_code: i32,
 }
 
@@ -38,8 +29,14 @@ impl Framework for Greeter {
     fn on_event(&mut self, _now: Time, event: Event, calls: &mut Calls) {
         match event {
             Event::Offers(offers) => offers.offers.into_iter().for_each(|offer| self.launch(offer, calls)),
-            Event::Update(update) if update.status.state().is_terminal() => self.end(&update.status, calls),
+            Event::Update(update) if update.status.state().is_terminal() => {
+                self.running -= 1;
+                self.exit_code = self.exit_code.max(update.status.shell_code());
+            }
             _ => {}
+        }
+        if self.unlaunched + self.running == 0 {
+            calls.finish(self.exit_code, None);
         }
     }
 }
@@ -48,31 +45,14 @@ impl Greeter {
     /// Puts as many tasks on the offer as it holds; what is left over goes back to the master.
     fn launch(&mut self, offer: Offer, calls: &mut Calls) {
         let each = Resources::new(0.1, 16.0);
-        let fit = offer.resources().times(&each).min(self.count - self.launched);
-        let ids = self.launched..self.launched + fit;
-        self.launched += fit;
-        let task = |id| {
-            let echo = CommandInfo::argv(["echo", "hello"]);
-            TaskInfo::command(format!("hello-{id}"), offer.parts[0].agent_id.clone(), each.clone(), echo)
-        };
+        let fit = offer.resources().times(&each).min(self.unlaunched);
+        let ids = self.unlaunched - fit..self.unlaunched;
+        (self.unlaunched, self.running) = (self.unlaunched - fit, self.running + fit);
+        let echo = CommandInfo::argv(["echo", "hello"]);
+        let task = |id| TaskInfo::command(format!("hello-{id}"), offer.agent().clone(), each.clone(), echo.clone());
         let tasks: Vec<_> = ids.map(task).collect();
-        for task in &tasks {
-            calls.follow(task.id.clone(), vec![FollowFile { path: "stdout".into(), ..Default::default() }]);
-        }
+        tasks.iter().for_each(|task| calls.follow_output(task.id.clone()));
         calls.accept([offer.id], tasks);
-        if self.launched == self.count {
-            calls.suppress();
-        }
-    }
-
-    /// Finishes with the last task; the exit code is that of the first one that failed.
-    fn end(&mut self, status: &TaskStatus, calls: &mut Calls) {
-        let code = status.exit.as_ref().map_or(1, |exit| exit.shell_code());
-        self.exit_code = if self.exit_code == 0 { code } else { self.exit_code };
-        self.ended += 1;
-        if self.ended == self.count {
-            calls.finish(self.exit_code, None);
-        }
     }
 }
 
@@ -81,15 +61,9 @@ export_plugin! {
     name: "hello",
     declaration: r#"
 about = "Says hello from many machines"
-
 [[command]]
 name = "hello"
 help = "Run `echo hello` as tasks"
-[[command.argument]]
-name = "count"
-short = "n"
-long = "count"
-default = "1"
-help = "Number of tasks"
+argument = [{ name = "count", short = "n", long = "count", default = "1", help = "Number of tasks" }]
 "#,
 }

@@ -12,6 +12,11 @@ pub trait CommandHost {
     /// finished; with `detach` it returns at once.
     fn run_framework(&self, run: RunFramework) -> Result<RunFrameworkResult, String>;
 
+    /// The same for a command that ends as its framework does: gives the exit code.
+    fn run(&self, run: RunFramework) -> Result<i32, String> {
+        self.run_framework(run).map(|result| result.exit_code)
+    }
+
     /// Sends bytes to a running framework of that name and hands each piece of the answer to `piece`, until the last one.
     fn request(&self, framework: &str, data: Vec<u8>, piece: &mut dyn FnMut(&[u8])) -> Result<(), String>;
 
@@ -20,6 +25,18 @@ pub trait CommandHost {
 
     /// What the cluster has.
     fn cluster(&self) -> Result<Cluster, String>;
+}
+
+impl RunFramework {
+    /// A framework for one job: its name is `prefix` and an ending that makes it unique.
+    pub fn job(prefix: &str, config: impl Into<Vec<u8>>) -> Self {
+        Self { name_is_prefix: Some(true), ..Self::named(prefix, config) }
+    }
+
+    /// A framework that commands find by this name.
+    pub fn named(name: &str, config: impl Into<Vec<u8>>) -> Self {
+        Self { name: name.to_string(), config: config.into(), ..Self::default() }
+    }
 }
 
 impl Invocation {
@@ -36,6 +53,14 @@ impl Invocation {
     /// Whether a flag was given.
     pub fn flag(&self, name: &str) -> bool {
         !self.values(name).is_empty()
+    }
+
+    /// An argument that the declaration requires or gives a default, as a number, a duration …
+    ///
+    /// # Errors
+    /// A line that names the argument, the value and what was wanted.
+    pub fn get<T: FromStr>(&self, name: &str, wanted: &str) -> Result<T, String> {
+        self.parse(name, wanted)?.ok_or_else(|| format!("--{name} is missing: give {wanted}"))
     }
 
     /// An argument as a number, a duration … if it was given.

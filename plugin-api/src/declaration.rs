@@ -181,7 +181,9 @@ impl Preamble {
     /// # Errors
     /// When they are missing or the text is no TOML.
     pub fn parse(text: &str) -> Result<Self, DeclarationError> {
-        toml::from_str(text).map_err(|error| DeclarationError::malformed(text, &error))
+        let preamble: Self = toml::from_str(text).map_err(|error| DeclarationError::malformed(text, &error))?;
+        check::preamble(&preamble)?;
+        Ok(preamble)
     }
 }
 
@@ -201,7 +203,7 @@ impl DeclarationError {
     fn malformed(text: &str, error: &toml::de::Error) -> Self {
         let start = error.span().map_or(0, |span| span.start);
         let line = text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1;
-        Self::Malformed { line, problem: error.message().lines().collect::<Vec<_>>().join("; ") }
+        Self::Malformed { line, problem: check::printable(&error.message().lines().collect::<Vec<_>>().join("; ")) }
     }
 }
 

@@ -137,6 +137,12 @@ impl Calls {
         self.push(Call::Follow(Follow { task_id, files }));
     }
 
+    /// Shows what a task writes to stdout and stderr on the terminal.
+    pub fn follow_output(&mut self, task_id: TaskId) {
+        let file = |path: &str, stderr| FollowFile { path: path.to_string(), stderr, ..FollowFile::default() };
+        self.follow(task_id, vec![file("stdout", None), file("stderr", Some(true))]);
+    }
+
     /// Shows or moves a bar on the terminal.
     pub fn progress(&mut self, progress: Progress) {
         self.push(Call::Progress(progress));

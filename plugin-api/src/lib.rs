@@ -27,6 +27,16 @@ pub mod codec;
 pub mod abi;
 pub mod fake_master;
 
+/// What nearly every plugin names.
+pub mod prelude {
+    pub use crate::command::RunFramework;
+    pub use crate::framework::Event;
+    pub use crate::v1::{CommandInfo, Offer, Resources, TaskInfo, TaskState, TaskStatus};
+    pub use crate::{
+        Calls, CommandHost, Executor, ExecutorCalls, Framework, Injector, Invocation, Plugin, Time, export_plugin,
+    };
+}
+
 pub use command::{CommandHost, Invocation};
 pub use executor::{Executor, ExecutorCalls};
 pub use fake_master::FakeMaster;

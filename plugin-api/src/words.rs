@@ -140,6 +140,11 @@ impl TaskStatus {
         self
     }
 
+    /// How the task ended, as a shell would give it; 1 for a task that never ran.
+    pub fn shell_code(&self) -> i32 {
+        self.exit.as_ref().map_or(1, ExitStatus::shell_code)
+    }
+
     /// The same at that time.
     pub fn at(mut self, now: Time) -> Self {
         self.timestamp_ns = Some(now.as_nanos());
@@ -220,6 +225,11 @@ impl Filters {
 }
 
 impl Offer {
+    /// The agent of an ordinary offer; the first one of a gang's.
+    pub fn agent(&self) -> &v1::AgentId {
+        &self.parts[0].agent_id
+    }
+
     /// All that it offers, summed over its agents.
     pub fn resources(&self) -> Resources {
         self.parts.iter().map(|part| &part.resources).sum()

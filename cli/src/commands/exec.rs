@@ -1,24 +1,21 @@
 //! `mesos exec`: a command beside a running task.
 
-use std::ffi::OsString;
 use std::io::{IsTerminal, Read, Write};
-use std::os::unix::ffi::OsStringExt;
 
 use anyhow::{Result, anyhow};
-use clap::{Arg, Command, value_parser};
+use clap::{Arg, Command};
 use mesos_host::protocol::agents::Answers;
 use mesos_host::protocol::exec_input::Input;
 use mesos_host::protocol::exec_output::Output;
 use mesos_host::protocol::{ExecOutput, ExecStart};
-use mesos_plugin_api::v1::CommandInfo;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::{Group, Verb, examples};
-use crate::cluster;
+use super::{Group, Verb, examples, framework_arg, program};
 use crate::context::Context;
 use crate::sandbox::{self, Sandboxes};
 use crate::terminal::{RawTerminal, size};
+use crate::{cluster, output};
 
 pub const VERB: Verb = Verb { name: "exec", group: Group::Programs, command, run };
 
@@ -35,16 +32,8 @@ fn command(command: Command) -> Command {
              these are a terminal it gets one of its own. The exit code is the command's, 128 + the signal if one ended it.",
         )
         .arg(Arg::new("task").value_name("TASK").required(true).help("Its id, as 'mesos tasks' shows it"))
-        .arg(Arg::new("framework").long("framework").value_name("ID|NAME").help("Whose task, where several have that id"))
-        .arg(
-            Arg::new("command")
-                .value_name("CMD")
-                .required(true)
-                .num_args(1..)
-                .trailing_var_arg(true)
-                .value_parser(value_parser!(OsString))
-                .help("The command and its arguments"),
-        )
+        .arg(framework_arg("Whose task, where several have that id"))
+        .arg(program::arg())
         .after_long_help(examples(&[
             ("mesos exec train.3 -- sh", "a shell beside the task"),
             ("mesos exec train.3 -- ls -l", "what is in its sandbox"),
@@ -55,13 +44,7 @@ fn command(command: Command) -> Command {
 fn run(context: &Context) -> Result<i32> {
     let task = context.text("task").expect("clap wants it");
     let framework = context.text("framework");
-    let argv = context.verb.get_many::<OsString>("command").expect("clap wants it");
-    let mut command = CommandInfo::argv(argv.cloned().map(OsString::into_vec));
-    for name in CARRIED {
-        if let Some(value) = std::env::var_os(name) {
-            command.set_env(name, value.into_vec());
-        }
-    }
+    let command = program::typed(context, &CARRIED);
     let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let size = terminal.then(size).flatten();
     let runtime = context.runtime()?;
@@ -80,11 +63,11 @@ fn run(context: &Context) -> Result<i32> {
     code
 }
 
-async fn show(mut output: Answers<ExecOutput>) -> Result<i32> {
+async fn show(mut pieces: Answers<ExecOutput>) -> Result<i32> {
     let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
-    while let Some(piece) = output.recv().await {
+    while let Some(piece) = pieces.recv().await {
         match piece?.output {
-            Some(Output::Stdout(data)) => out.write_all(&data).and_then(|()| out.flush())?,
+            Some(Output::Stdout(data)) => output::write(&mut out, &data)?,
             Some(Output::Stderr(data)) => err.write_all(&data)?,
             Some(Output::Exit(exit)) => return Ok(exit.shell_code()),
             None => {}

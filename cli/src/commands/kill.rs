@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::{Arg, Command};
 use mesos_host::protocol::{KillCall, TaskSelector, operator_call};
 
-use super::{Group, Verb, examples};
+use super::{Group, Verb, examples, framework_arg};
 use crate::cluster;
 use crate::context::Context;
 use crate::errors::EXIT_FAILURE;
@@ -19,13 +19,7 @@ fn command(command: Command) -> Command {
              framework sees it as killed by an operator, and may start another one in its place: 'mesos teardown' ends all.",
         )
         .arg(Arg::new("task").value_name("TASK").required(true).num_args(1..).help("Ids, as 'mesos tasks' shows them"))
-        .arg(
-            Arg::new("framework")
-                .short('f')
-                .long("framework")
-                .value_name("ID|NAME")
-                .help("Whose tasks, where several frameworks use the same id"),
-        )
+        .arg(framework_arg("Whose tasks, where several frameworks use the same id").short('f'))
         .after_long_help(examples(&[
             ("mesos kill train.3", "ends one task"),
             ("mesos tasks -q -f train | xargs mesos kill", "ends every task of a framework"),
@@ -35,8 +29,7 @@ fn command(command: Command) -> Command {
 fn run(context: &Context) -> Result<i32> {
     let framework = context.text("framework");
     let mut failures = 0;
-    let runtime = context.runtime()?;
-    runtime.block_on(async {
+    context.runtime()?.block_on(async {
         let client = cluster::lasting(context).await?;
         for task in context.texts("task") {
             let selector = TaskSelector { task, framework: framework.map(ToString::to_string) };

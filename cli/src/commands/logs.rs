@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Arg, ArgAction, Command};
 use mesos_plugin_api::framework::FollowFile;
 
-use super::{Group, Verb, examples};
+use super::{Group, Verb, examples, framework_arg};
 use crate::cluster;
 use crate::context::Context;
 use crate::foreground::{Follower, Screen, Wanted};
@@ -23,7 +23,7 @@ fn command(command: Command) -> Command {
              be asked as long as its agent keeps the sandbox. Of very long output the agent keeps the end only.",
         )
         .arg(Arg::new("task").value_name("TASK").required(true).help("Its id, as 'mesos tasks --all' shows it"))
-        .arg(Arg::new("framework").long("framework").value_name("ID|NAME").help("Whose task, where several have that id"))
+        .arg(framework_arg("Whose task, where several have that id"))
         .arg(switch("follow").short('f').help("Go on until the task has ended"))
         .arg(switch("stdout").help("Standard output only"))
         .arg(switch("stderr").conflicts_with("stdout").help("Standard error only"))

@@ -22,8 +22,8 @@ fn command(command: Command) -> Command {
         .long_about(
             "Runs a master in the foreground until it gets TERM or INT. Agents and frameworks connect to it; it offers what \
              the agents have to the frameworks, and passes tasks and their states on.\n\nOn loopback, the default, \
-             everybody may use it, each as themselves and root as anybody. Beyond it, everyone must show the cluster's token: it is made in the work folder when \
-             there is none, or taken from --token-file.",
+             everybody may use it, each as themselves and root as anybody. Beyond it, everyone must show the cluster's token: \
+             it is made in the work folder when there is none, or taken from --token-file.",
         )
         .args([MASTER_IP.arg(), MASTER_PORT.arg(), MASTER_WORK_DIR.arg(), MASTER_WEIGHTS.arg()])
         .arg(Arg::new("address-file").long("address-file").value_name("FILE").hide(true).help("Write the address there"))

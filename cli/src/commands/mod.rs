@@ -12,6 +12,7 @@ mod kill;
 mod logs;
 mod master;
 mod plugins;
+mod program;
 mod run;
 mod tasks;
 mod teardown;
@@ -19,7 +20,7 @@ mod up;
 mod why;
 
 use anyhow::Result;
-use clap::Command;
+use clap::{Arg, Command};
 
 use crate::context::Context;
 
@@ -99,6 +100,11 @@ pub fn find(word: &str) -> Option<&'static Verb> {
 /// The names of all verbs, which no plugin may take.
 pub fn names() -> Vec<&'static str> {
     ALL.iter().map(|verb| verb.name).collect()
+}
+
+/// The flag that says which framework is meant. What a short one would mean differs from verb to verb.
+fn framework_arg(help: &'static str) -> Arg {
+    Arg::new("framework").long("framework").value_name("ID|NAME").help(help)
 }
 
 /// Examples under a verb's help: lines and what they do.

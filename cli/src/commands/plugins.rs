@@ -108,7 +108,7 @@ impl Plugin {
     }
 }
 
-impl Row for &Plugin {
+impl Row for Plugin {
     const HEADINGS: &'static [&'static str] = &["NAME", "VERSION", "API", "SHA-256", "COMMANDS", "FILE"];
 
     fn cells(&self) -> Vec<String> {
@@ -121,18 +121,6 @@ impl Row for &Plugin {
             self.commands.join(" "),
             self.path.clone(),
         ]
-    }
-
-    fn id(&self) -> &str {
-        self.name.as_deref().unwrap_or(&self.path)
-    }
-}
-
-impl Row for Plugin {
-    const HEADINGS: &'static [&'static str] = <&Plugin as Row>::HEADINGS;
-
-    fn cells(&self) -> Vec<String> {
-        Row::cells(&self)
     }
 
     fn id(&self) -> &str {

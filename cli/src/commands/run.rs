@@ -1,25 +1,22 @@
 //! `mesos run`: a command, as often as wanted, on whichever agents have room.
 
-use std::ffi::OsString;
-use std::fs::File;
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail};
-use clap::{Arg, ArgAction, Command, value_parser};
-use mesos_host::loader::ContentHash;
+use anyhow::{Result, bail};
+use clap::{Arg, ArgAction, Command};
 use mesos_host::protocol::client::MasterClient;
-use mesos_host::protocol::{GetCluster, operator_call, operator_reply};
-use mesos_plugin_api::v1::{CommandInfo, FrameworkInfo, Resources, Uri};
+use mesos_plugin_api::v1::{FrameworkInfo, Resources};
 
-use super::{Group, Verb, examples};
+use super::{Group, Verb, examples, program};
 use crate::cluster;
 use crate::context::{Context, hostname, user_name};
 use crate::errors::usage;
 use crate::foreground::{self, Options};
 use crate::run::{Job, RunFramework};
 use crate::settings::{RUN_CPUS, RUN_MEM, RUN_ROLE};
+use crate::uris::InSandbox;
 use crate::{names, values};
 
 pub const VERB: Verb = Verb { name: "run", group: Group::Programs, command, run };
@@ -72,15 +69,7 @@ fn command(command: Command) -> Command {
         .arg(Arg::new("no-output").long("no-output").action(ArgAction::SetTrue).help(
             "Don't show what they write; 'mesos logs' does",
         ))
-        .arg(
-            Arg::new("command")
-                .value_name("CMD")
-                .required(true)
-                .num_args(1..)
-                .trailing_var_arg(true)
-                .value_parser(value_parser!(OsString))
-                .help("The command and its arguments"),
-        )
+        .arg(program::arg())
         .after_long_help(examples(&[
             ("mesos run -- hostname", "one task"),
             ("mesos run -n 100 -l -- sh -c 'echo I am $MESOS_RUN_INDEX'", "a hundred, each line with its task's number"),
@@ -91,11 +80,9 @@ fn command(command: Command) -> Command {
 
 fn run(context: &Context) -> Result<i32> {
     let job = job(context)?;
-    let argv: Vec<OsString> = arguments(context);
-    let name = context.text("name").map_or_else(|| program_name(&argv[0]), ToString::to_string);
-    let given = context.text("name").is_some();
+    let own_name = || names::unique(&format!("{}-", program_name(program::path(context))));
     let info = FrameworkInfo {
-        name: if given { name } else { names::unique(&format!("{name}-")) },
+        name: context.text("name").map_or_else(own_name, ToString::to_string),
         user: user_name(),
         role: context.read_or_default(&RUN_ROLE, |role| Ok(role.trim().to_string()))?,
         failover_timeout_ms: Some(FAILOVER_MS),
@@ -130,12 +117,7 @@ async fn start(
 fn job(context: &Context) -> Result<Job> {
     let cpus = context.read_or_default(&RUN_CPUS, values::cpus)?;
     let mem = context.read_or_default(&RUN_MEM, values::megabytes)?;
-    let mut command = CommandInfo::argv(arguments(context).into_iter().map(OsString::into_vec));
-    for name in CARRIED {
-        if let Some(value) = std::env::var_os(name) {
-            command.set_env(name, value.into_vec());
-        }
-    }
+    let mut command = program::typed(context, &CARRIED);
     for variable in context.texts("env") {
         let (name, value) = variable_of(&variable)?;
         command.set_env(&name, value);
@@ -152,12 +134,8 @@ fn job(context: &Context) -> Result<Job> {
     })
 }
 
-fn arguments(context: &Context) -> Vec<OsString> {
-    context.verb.get_many::<OsString>("command").expect("clap wants it").cloned().collect()
-}
-
 /// The last part of the program's path, as far as a name may have it.
-fn program_name(program: &OsString) -> String {
+fn program_name(program: &OsStr) -> String {
     let last = Path::new(program).file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let clean: String =
         last.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' }).collect();
@@ -187,12 +165,7 @@ fn absolute(dir: &str) -> Result<Vec<u8>> {
 
 /// More than any agent has would wait for ever: it is said at once. Agents that are still to come are not known here.
 async fn refuse_what_never_fits(client: &MasterClient, each: &Resources) -> Result<()> {
-    let replies = client.ask(operator_call::Call::GetCluster(GetCluster {})).await?;
-    let agents = replies.into_iter().find_map(|reply| match reply {
-        operator_reply::Reply::Cluster(state) => Some(state.agents),
-        _ => None,
-    });
-    let agents = agents.unwrap_or_default();
+    let agents = cluster::state(client).await?.agents;
     if agents.is_empty() || agents.iter().any(|agent| agent.resources.contains(each)) {
         return Ok(());
     }
@@ -202,97 +175,9 @@ async fn refuse_what_never_fits(client: &MasterClient, each: &Resources) -> Resu
     bail!("no agent can ever hold a task with {each}: {}{more}; ask for less with --cpus and --mem", all.join(", "))
 }
 
-/// A `--uri`.
-#[derive(Debug, PartialEq)]
-struct InSandbox {
-    uri: Uri,
-    /// The value is a path here.
-    upload: bool,
-}
-
-impl InSandbox {
-    fn parse(text: &str) -> Result<Self> {
-        let mut parts = text.split(',');
-        let value = parts.next().unwrap_or_default().to_string();
-        if value.is_empty() {
-            return Err(usage(format!("--uri {text:?} names no file")));
-        }
-        let upload = !value.contains("://");
-        if !upload && !["http://", "https://", "file:///"].iter().any(|scheme| value.starts_with(scheme)) {
-            return Err(usage(format!("--uri {value}: only http://, https://, file:///path and paths here are known")));
-        }
-        let mut uri = Uri { value, ..Uri::default() };
-        for part in parts {
-            match part.split_once('=').map_or((part, None), |(key, value)| (key, Some(value))) {
-                ("sha256", Some(hex)) if hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()) => {
-                    uri.sha256 = Some(hex.to_ascii_lowercase());
-                }
-                ("name", Some(name))
-                    if !name.is_empty() && !name.starts_with('/') && !name.split('/').any(|p| p == "..") =>
-                {
-                    uri.output_file = Some(name.to_string());
-                }
-                ("extract", None) => uri.extract = Some(true),
-                ("executable", None) => uri.executable = Some(true),
-                ("cache", None) => uri.cache = Some(true),
-                _ => {
-                    let known =
-                        "sha256=64 hexadecimal digits, name=FILE within the sandbox, extract, executable, cache";
-                    return Err(usage(format!("--uri: {part:?} can't be used; after a comma there may be {known}")));
-                }
-            }
-        }
-        Ok(Self { uri, upload })
-    }
-
-    /// The URI for the agents, after an upload where it is a file of ours.
-    async fn uri(self, client: &MasterClient) -> Result<Uri> {
-        if !self.upload {
-            return Ok(self.uri);
-        }
-        let path = Path::new(&self.uri.value);
-        let problem = || format!("--uri {} can't be uploaded", path.display());
-        let metadata = std::fs::metadata(path).with_context(problem)?;
-        if !metadata.is_file() {
-            bail!("--uri {}: not a file; upload a folder as an archive, with ,extract", path.display());
-        }
-        let hash = File::open(path).and_then(|mut file| ContentHash::of(&mut file)).with_context(problem)?.to_string();
-        if let Some(wanted) = self.uri.sha256.filter(|wanted| *wanted != hash) {
-            bail!("--uri {}: its SHA-256 is {hash}, not {wanted}", path.display());
-        }
-        client.put_blob(path, &hash).await.with_context(problem)?;
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-        let executable = self.uri.executable.or(Some(metadata.permissions().mode() & 0o111 != 0));
-        let output_file = self.uri.output_file.or(name);
-        Ok(Uri { value: format!("blob:{hash}"), sha256: Some(hash), executable, output_file, ..self.uri })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn uris_with_their_extras() {
-        let hex = "ab".repeat(32);
-        let parsed = InSandbox::parse(&format!("https://h/x.tgz,sha256={hex},extract,name=data/x.tgz")).expect("good");
-        assert!(!parsed.upload);
-        assert_eq!(parsed.uri.value, "https://h/x.tgz");
-        assert_eq!((parsed.uri.sha256, parsed.uri.extract), (Some(hex), Some(true)));
-        assert_eq!(parsed.uri.output_file.as_deref(), Some("data/x.tgz"));
-        assert!(InSandbox::parse("./prog").expect("good").upload);
-        assert!(!InSandbox::parse("file:///etc/hosts").expect("good").upload);
-    }
-
-    #[test]
-    fn uris_that_lead_nowhere_or_out_of_the_sandbox_are_refused() {
-        for bad in
-            ["", ",extract", "ftp://h/x", "x,sha256=12", "x,name=/etc/passwd", "x,name=../x", "x,unzip", "file://h/x"]
-        {
-            let error = InSandbox::parse(bad).expect_err(bad);
-            assert!(error.to_string().starts_with("--uri"), "{error}");
-        }
-    }
 
     #[test]
     fn variables_have_a_value_or_are_taken_from_here() {
@@ -304,8 +189,8 @@ mod tests {
 
     #[test]
     fn names_come_from_the_program() {
-        assert_eq!(program_name(&"/usr/bin/python3.11".into()), "python3.11");
-        assert_eq!(program_name(&"my prog/é".into()), "_");
-        assert_eq!(program_name(&"/".into()), "run");
+        assert_eq!(program_name("/usr/bin/python3.11".as_ref()), "python3.11");
+        assert_eq!(program_name("my prog/é".as_ref()), "_");
+        assert_eq!(program_name("/".as_ref()), "run");
     }
 }

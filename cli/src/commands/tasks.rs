@@ -8,7 +8,7 @@ use mesos_host::protocol::{ListTasks, TaskRow, operator_call, operator_reply};
 use mesos_plugin_api::v1::Reason;
 use serde::Serialize;
 
-use super::{Group, Verb, examples};
+use super::{Group, Verb, examples, framework_arg};
 use crate::cluster;
 use crate::context::Context;
 use crate::output::{self, NONE, Row, age, amounts, iso, now_ns};
@@ -23,7 +23,7 @@ fn command(command: Command) -> Command {
              that have ended, as far as the master remembers, and why they ended.",
         )
         .arg(Arg::new("all").short('a').long("all").action(ArgAction::SetTrue).help("Also those that have ended"))
-        .arg(Arg::new("framework").short('f').long("framework").value_name("ID|NAME").help("Only this framework's"))
+        .arg(framework_arg("Only this framework's").short('f'))
         .after_long_help(examples(&[
             ("mesos tasks", "what runs now"),
             ("mesos tasks --all -f train", "all tasks of the framework train, and how they ended"),

@@ -151,7 +151,7 @@ impl Follower {
                     Some(chunk) => self.take(chunk?).await?,
                     None => break,
                 },
-                () = sleep_until(prompt) => {
+                () = tokio::time::sleep_until(prompt.unwrap_or_else(Instant::now)), if prompt.is_some() => {
                     for sink in self.sinks.iter_mut().filter(|sink| sink.prompt_at == prompt) {
                         sink.show_rest().await?;
                     }
@@ -169,13 +169,6 @@ impl Follower {
         }
         sink.ended |= chunk.end == Some(true);
         Ok(())
-    }
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }
 

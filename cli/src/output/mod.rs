@@ -6,7 +6,7 @@ mod table;
 
 use std::io::{self, Write};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 pub use moments::{age, iso, now_ns};
@@ -48,17 +48,27 @@ pub trait Row: Serialize {
     fn id(&self) -> &str;
 }
 
+impl<R: Row> Row for &R {
+    const HEADINGS: &'static [&'static str] = R::HEADINGS;
+
+    fn cells(&self) -> Vec<String> {
+        R::cells(self)
+    }
+
+    fn id(&self) -> &str {
+        R::id(self)
+    }
+}
+
 /// Shows rows on standard output. `nothing` is said on standard error if a table has none.
 ///
 /// # Errors
 /// Standard output can't be written.
 pub fn show<R: Row>(format: Format, rows: &[R], nothing: &str) -> Result<()> {
-    let mut out = io::stdout().lock();
     if rows.is_empty() && format == Format::Table {
-        writeln!(io::stderr(), "{nothing}")?;
+        eprintln!("{nothing}");
     }
-    out.write_all(render(format, rows)?.as_bytes())?;
-    Ok(out.flush()?)
+    print(&render(format, rows)?)
 }
 
 fn render<R: Row>(format: Format, rows: &[R]) -> Result<String> {
@@ -75,10 +85,24 @@ fn render<R: Row>(format: Format, rows: &[R]) -> Result<String> {
 /// # Errors
 /// Standard output can't be written.
 pub fn print(text: &str) -> Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    Ok(out.flush()?)
+    write(&mut io::stdout().lock(), text.as_bytes())
 }
+
+/// Writes bytes to standard output at once.
+///
+/// # Errors
+/// It can't be written; [`ReaderLeft`] if nobody reads it any more.
+pub fn write(out: &mut impl Write, data: &[u8]) -> Result<()> {
+    match out.write_all(data).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(ReaderLeft.into()),
+        written => written.context("standard output can't be written"),
+    }
+}
+
+/// Whoever read our output has left, as `mesos tasks | head` does: nothing went wrong.
+#[derive(Debug, thiserror::Error)]
+#[error("nobody reads what is written")]
+pub struct ReaderLeft;
 
 /// What stands for nothing in a table.
 pub const NONE: &str = "-";

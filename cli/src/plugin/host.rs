@@ -1,13 +1,12 @@
 //! What the host does for a plugin's command.
 
-use std::fs::File;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, bail};
-use mesos_host::loader::{ContentHash, LoadedPlugin};
+use mesos_host::loader::LoadedPlugin;
 use mesos_host::protocol::client::MasterClient;
-use mesos_host::protocol::{GetCluster, RequestFramework, operator_call, operator_reply};
+use mesos_host::protocol::{RequestFramework, operator_call, operator_reply};
 use mesos_plugin_api::CommandHost;
 use mesos_plugin_api::command::{Cluster as ClusterWords, RunFramework, RunFrameworkResult};
 use mesos_plugin_api::v1::{FrameworkInfo, Uri};
@@ -15,7 +14,7 @@ use tokio::runtime::Runtime;
 
 use crate::cluster::{self, Cluster};
 use crate::context::{Context, user_name};
-use crate::{foreground, names};
+use crate::{foreground, names, uris};
 
 /// How long a framework in front survives a lost connection, unless its plugin says otherwise.
 const FAILOVER_MS: u64 = 60_000;
@@ -98,29 +97,8 @@ impl Host {
         })
     }
 
-    fn store(&self, path: &Path) -> Result<Uri> {
-        let problem = || format!("{} can't be uploaded", path.display());
-        let hash = File::open(path).and_then(|mut file| ContentHash::of(&mut file)).with_context(problem)?.to_string();
-        let client = self.client()?;
-        self.runtime.block_on(client.put_blob(path, &hash)).with_context(problem)?;
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-        Ok(Uri {
-            value: format!("blob:{hash}"),
-            executable: Some(is_executable(path)),
-            sha256: Some(hash),
-            output_file: name,
-            ..Uri::default()
-        })
-    }
-
     fn words(&self) -> Result<ClusterWords> {
-        let client = self.client()?;
-        let replies = self.runtime.block_on(client.ask(operator_call::Call::GetCluster(GetCluster {})))?;
-        let state = replies.into_iter().find_map(|reply| match reply {
-            operator_reply::Reply::Cluster(state) => Some(state),
-            _ => None,
-        });
-        let state = state.context("the master didn't say what the cluster has")?;
+        let state = self.runtime.block_on(cluster::state(&self.client()?))?;
         Ok(ClusterWords { agents: state.agents, embedded: state.embedded })
     }
 }
@@ -135,7 +113,8 @@ impl CommandHost for Host {
     }
 
     fn upload(&self, path: &Path) -> Result<Uri, String> {
-        self.store(path).map_err(line)
+        let uploaded = self.client().and_then(|client| self.runtime.block_on(uris::upload(&client, path)));
+        uploaded.map_err(line)
     }
 
     fn cluster(&self) -> Result<ClusterWords, String> {
@@ -145,9 +124,4 @@ impl CommandHost for Host {
 
 fn line(error: anyhow::Error) -> String {
     format!("{error:#}")
-}
-
-fn is_executable(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o111 != 0)
 }

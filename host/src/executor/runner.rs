@@ -200,7 +200,7 @@ impl Runner {
         while self.exit.is_none() {
             self.flush();
             let room = !self.link.is_full();
-            let timer = self.timers.values().min().copied().map(|at| self.clock.instant_of(at));
+            let timer = self.timers.values().min().copied();
             tokio::select! {
                 biased;
                 from = inputs.agent.recv() => self.on_agent(from.expect("the link lives as long as its receiver")),
@@ -214,7 +214,7 @@ impl Runner {
                     }
                 }
                 Some(late) = inputs.late.recv() => self.on_late(late),
-                () = sleep_until(timer), if timer.is_some() && room => self.on_time(),
+                () = self.clock.sleep_until(timer), if room => self.on_time(),
                 Some(data) = inputs.injected.recv(), if room => self.give(Event::Injected(Injected { data })),
                 Some(knocking) = inputs.door.knocks.recv(), if room => self.on_knock(knocking),
                 Some(piece) = inputs.pieces.recv(), if room => self.on_piece(piece),
@@ -467,12 +467,5 @@ impl Runner {
             Call::CancelTimer(timer) => drop(self.timers.remove(&timer.id)),
             Call::Exit(exit) => self.exit = Some(exit.message.map_or(Ok(()), Err)),
         }
-    }
-}
-
-async fn sleep_until(at: Option<tokio::time::Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }

@@ -211,6 +211,8 @@ impl Server {
     /// Carries out what a client has sent, up to so many packets.
     pub(super) fn read(&mut self, id: u64, packets_max: usize) {
         let mut buffer = std::mem::take(&mut self.buffer);
+        // The buffer is in use when a packet of one channel has another one read to its end.
+        buffer.resize(PACKET_BYTES_MAX, 0);
         for _ in 0..packets_max {
             let Some(channel) = self.channels.get(&id) else { break };
             match channel.receive(&mut buffer) {
@@ -248,3 +250,6 @@ impl Server {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,7 +52,11 @@ struct Queue {
 
 impl Workers {
     pub(super) fn new(restore: Vec<(u32, [u64; 2])>) -> io::Result<Self> {
-        let threads_max = std::thread::available_parallelism().map_or(1, usize::from);
+        Self::with_threads(restore, std::thread::available_parallelism().map_or(1, usize::from))
+    }
+
+    /// With none, launches are queued and never begun: for tests of what comes before them.
+    pub(super) fn with_threads(restore: Vec<(u32, [u64; 2])>, threads_max: usize) -> io::Result<Self> {
         // SAFETY: a system call with numbers only; the descriptor is nobody else's.
         let wake = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
         if wake < 0 {

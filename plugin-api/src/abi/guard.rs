@@ -26,6 +26,8 @@ thread_local! {
 /// Runs `work`; a panic in it becomes `plugin mpi 0.1.0 panicked in handle: MESSAGE at FILE:LINE`.
 pub(super) fn guard<T>(who: Identity, doing: &str, work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     install_hook();
+    // One that the plugin itself has caught.
+    PANIC.take();
     DEPTH.set(DEPTH.get() + 1);
     // What `work` touched is not used again: the host refuses further calls to a half that panicked.
     let outcome = catch_unwind(AssertUnwindSafe(work));
@@ -89,6 +91,14 @@ mod tests {
     fn the_message_of_an_earlier_panic_is_not_reported_again() {
         let _ = guard::<()>(WHO, "handle", || panic!("first"));
         assert_eq!(guard(WHO, "handle", || Ok(1)), Ok(1));
+        let error = guard::<()>(WHO, "handle", || std::panic::resume_unwind(Box::new("second"))).unwrap_err();
+        assert!(error.ends_with("second"), "{error}");
+    }
+
+    #[test]
+    fn a_panic_that_the_plugin_caught_is_not_reported_for_another() {
+        let caught = guard(WHO, "handle", || Ok(catch_unwind(|| panic!("caught")).is_err()));
+        assert_eq!(caught, Ok(true));
         let error = guard::<()>(WHO, "handle", || std::panic::resume_unwind(Box::new("second"))).unwrap_err();
         assert!(error.ends_with("second"), "{error}");
     }

@@ -2,16 +2,23 @@
 
 use std::collections::BTreeSet;
 
-use super::{Argument, Command, Declaration, DeclarationError};
+use super::{Argument, Command, Declaration, DeclarationError, Preamble};
 
 /// Checks everything in `declaration`.
 pub(super) fn declaration(declaration: &Declaration) -> Result<(), DeclarationError> {
-    let invalid = |fault: Fault| DeclarationError::Invalid {
-        plugin: declaration.name.clone(),
-        place: fault.place,
-        problem: fault.problem,
-    };
-    root(declaration).map_err(invalid)
+    root(declaration).map_err(|fault| fault.of_plugin(&declaration.name))
+}
+
+/// Checks what every version of a declaration has.
+pub(super) fn preamble(preamble: &Preamble) -> Result<(), DeclarationError> {
+    word("name", &preamble.name).map_err(|fault| fault.of_plugin(&preamble.name))
+}
+
+/// What stands in a message may come from a file that somebody else made: it can neither end the line nor speak to the
+/// terminal.
+pub(super) fn printable(text: &str) -> String {
+    let escaped = |c: char| if c.is_control() { c.escape_default().collect() } else { String::from(c) };
+    text.chars().map(escaped).collect()
 }
 
 /// What is wrong, and the way there.
@@ -21,6 +28,12 @@ struct Fault {
 }
 
 impl Fault {
+    fn of_plugin(self, name: &str) -> DeclarationError {
+        let Self { place, problem } = self;
+        let [plugin, place, problem] = [name, &place, &problem].map(printable);
+        DeclarationError::Invalid { plugin, place, problem }
+    }
+
     fn inside(self, place: &str) -> Self {
         Self { place: format!("{place}: {}", self.place), problem: self.problem }
     }
@@ -53,10 +66,11 @@ fn command(command: &Command) -> Result<(), Fault> {
         return fault("`name` may not be `help`: every command has one already");
     }
     one_line("help", &command.help)?;
+    lines("long_help", command.long_help.as_deref())?;
     arguments(&command.arguments)?;
     for example in &command.examples {
         one_line("example.help", &example.help)?;
-        if !example.line.starts_with("mesos ") || example.line.contains('\n') {
+        if !example.line.starts_with("mesos ") || example.line.contains(char::is_control) {
             return fault(format!("`example.line` must be one line that starts with `mesos `, not `{}`", example.line));
         }
     }
@@ -77,6 +91,7 @@ fn arguments(arguments: &[Argument]) -> Result<(), Fault> {
 fn argument(argument: &Argument) -> Result<(), Fault> {
     word("name", &argument.name)?;
     one_line("help", &argument.help)?;
+    lines("long_help", argument.long_help.as_deref())?;
     if let Some(long) = &argument.long {
         long_name(long)?;
     }
@@ -162,8 +177,16 @@ fn long_name(long: &str) -> Result<(), Fault> {
 }
 
 fn one_line(key: &str, text: &str) -> Result<(), Fault> {
-    if text.trim().is_empty() || text.contains('\n') {
+    if text.trim().is_empty() || text.contains(char::is_control) {
         return fault(format!("`{key}` must be one line of text"));
+    }
+    Ok(())
+}
+
+fn lines(key: &str, text: Option<&str>) -> Result<(), Fault> {
+    let is_odd = |c: char| c.is_control() && c != '\n';
+    if text.is_some_and(|text| text.trim().is_empty() || text.contains(is_odd)) {
+        return fault(format!("`{key}` must be lines of text"));
     }
     Ok(())
 }

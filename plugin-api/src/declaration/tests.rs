@@ -146,6 +146,34 @@ fn a_host_takes_plugins_of_its_line_that_need_nothing_new() {
 }
 
 #[test]
+fn a_pre_release_of_the_api_fits_itself_alone() {
+    let version = |text: &str| text.parse::<Version>().expect("a version");
+    let (release, first, second) = (version("1.0.0"), version("1.0.0-rc.1"), version("1.0.0-rc.2"));
+    assert!(first.takes(&first) && !first.takes(&second) && !second.takes(&first));
+    assert!(!release.takes(&first) && !first.takes(&release));
+}
+
+/// What a file says of itself ends up in a line on a terminal.
+#[test]
+fn a_hostile_declaration_can_neither_end_its_line_nor_speak_to_the_terminal() {
+    let head =
+        |name: &str, api: &str| format!("name = \"{name}\"\nversion = \"0.1.0\"\napi = \"{api}\"\nabout = \"a\"\n");
+    for text in [
+        head("a\\nb", "0.1.0"),
+        head("mpi", "0.1.0-\\u001b[2J"),
+        head("mpi", "0.1.0\\n"),
+        head("mpi", "0.1.0") + "\"x\\ny\" = 1",
+        head("mpi", "0.1.0") + "[[command]]\nname = \"a\\nb\"\nhelp = \"h\"",
+        head("mpi", "0.1.0") + "[[command]]\nname = \"a\"\nhelp = \"\\u001b[2Jh\"",
+        head("mpi", "0.1.0") + "[[command]]\nname = \"a\"\nhelp = \"h\"\nlong_help = \"\\u0007\"",
+    ] {
+        let error = Declaration::parse(&text).expect_err(&text).to_string();
+        assert!(!error.contains(char::is_control), "{error:?}");
+    }
+    assert!(Preamble::parse(&head("a\\nb", "9.0.0")).is_err(), "it is named when its version is refused");
+}
+
+#[test]
 fn versions_are_ordered_and_matched_by_their_parts() {
     let mut versions: Vec<Version> =
         ["0.10.0", "0.9.1", "1.0.0", "1.0.0-rc.1"].iter().map(|text| text.parse().expect("a version")).collect();
@@ -156,7 +184,8 @@ fn versions_are_ordered_and_matched_by_their_parts() {
     );
     assert!(versions[1].matches("0.10") && versions[1].matches("0") && versions[1].matches("0.10.0"));
     assert!(!versions[1].matches("0.1") && !versions[1].matches("") && !versions[1].matches("0.10.0.0"));
-    for bad in ["", "1", "1.2", "1.2.x", "1.2.3.4", "+1.2.3", "1..3", "99999999999999999999.0.0"] {
+    for bad in ["", "1", "1.2", "1.2.x", "1.2.3.4", "+1.2.3", "1..3", "99999999999999999999.0.0", "1.2.3-", "1.2.3-a b"]
+    {
         assert!(bad.parse::<Version>().is_err(), "{bad}");
     }
 }

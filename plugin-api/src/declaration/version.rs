@@ -25,8 +25,11 @@ pub struct VersionError(String);
 
 impl Version {
     /// Whether a plugin built with the API version `plugin` runs in a host that speaks `self`: the same major version
-    /// (in 0.x: minor), and nothing that this host lacks.
+    /// (in 0.x: minor), and nothing that this host lacks. A pre-release promises nothing: it fits itself alone.
     pub fn takes(&self, plugin: &Self) -> bool {
+        if !self.pre.is_empty() || !plugin.pre.is_empty() {
+            return self == plugin;
+        }
         let (host_line, host_additions) = self.line();
         let (plugin_line, plugin_additions) = plugin.line();
         host_line == plugin_line && plugin_additions <= host_additions
@@ -59,8 +62,11 @@ impl FromStr for Version {
             true => part.parse().map_err(|_| error()),
             false => Err(error()),
         };
+        let is_part =
+            |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        let pre_is_good = !version.contains('-') || pre.split('.').all(is_part);
         match numbers.split('.').collect::<Vec<_>>()[..] {
-            [major, minor, patch] => {
+            [major, minor, patch] if pre_is_good => {
                 let (major, minor, patch) = (number(major)?, number(minor)?, number(patch)?);
                 Ok(Self { major, minor, patch, pre: pre.to_owned() })
             }

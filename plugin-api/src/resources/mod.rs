@@ -383,6 +383,9 @@ fn check_custom<'a>(resource: &'a CustomResource, names: &mut BTreeSet<&'a str>)
             Err(InvalidResources::Negative { name: resource.name.clone() })
         }
         Some(Value::Ranges(r)) => ranges::check(&resource.name, &r.range, u64::MAX - 1),
+        Some(Value::Set(set)) if !set.item.iter().all(|item| parse::is_item(item)) => {
+            bad("a set with an item that is empty or holds a comma, a semicolon, a bracket or a control character")
+        }
         Some(_) => Ok(()),
     }
 }

@@ -22,6 +22,9 @@ pub struct ParseError {
     pub problem: &'static str,
 }
 
+/// Beyond it a decimal number of machine precision can't be told from its neighbour by thousandths.
+const SCALAR_MAX: f64 = 1e12;
+
 impl FromStr for Resources {
     type Err = ParseError;
 
@@ -61,6 +64,11 @@ pub(super) fn is_name(name: &str) -> bool {
     !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c))
 }
 
+/// Whether a set with this item can be written and read again.
+pub(super) fn is_item(item: &str) -> bool {
+    !item.is_empty() && item.trim() == item && !item.contains(|c: char| c.is_control() || "{},;".contains(c))
+}
+
 fn parse_value(text: &str) -> Result<Value, &'static str> {
     if let Some(list) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         let parsed: Result<Vec<Range>, _> =
@@ -70,10 +78,13 @@ fn parse_value(text: &str) -> Result<Value, &'static str> {
     if let Some(list) = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
         let items: BTreeSet<String> =
             list.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_string).collect();
+        if !items.iter().all(|item| is_item(item)) {
+            return Err("a set with an item that holds a bracket or a control character");
+        }
         return Ok(Value::Set(Set { item: items.into_iter().collect() }));
     }
     match text.parse::<f64>() {
-        Ok(number) if !number.is_finite() || number > 1e15 => Err("not a number that makes sense"),
+        Ok(number) if !number.is_finite() || number > SCALAR_MAX => Err("not a number that makes sense"),
         Ok(number) if number < 0.0 => Err("negative"),
         Ok(number) => Ok(Value::Scalar(milli(number))),
         Err(_) => Err("neither a number, nor [ranges], nor a {set}"),

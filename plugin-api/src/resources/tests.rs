@@ -58,6 +58,8 @@ fn malformed_text_is_refused_with_the_part() {
         ("cpus:4;mem:lots", "neither a number"),
         ("cpus:-1", "negative"),
         ("cpus:nan", "not a number that makes sense"),
+        ("mem:1e13", "not a number that makes sense"),
+        ("fpgas:{a}b}", "a set with an item"),
         ("cpus:4;cpus:2", "given twice"),
         ("cpus:[1-2]", "not a number"),
         ("ports:8", "not a list of ranges"),
@@ -86,6 +88,24 @@ fn peers_cannot_smuggle_in_nonsense() {
     let set = Custom::Set(Set { item: vec!["b".into(), "a".into(), "b".into()] });
     let custom = vec![CustomResource { name: "s".into(), value: Some(set) }];
     assert_eq!(Resources { custom, ..Resources::default() }.checked().unwrap(), parse("s:{a,b}"));
+}
+
+#[test]
+fn an_item_that_would_read_as_something_else_is_refused() {
+    for item in ["", " a", "a,b", "a};cpus:9", "a\nb"] {
+        let set = Custom::Set(Set { item: vec![item.into()] });
+        let custom = vec![CustomResource { name: "s".into(), value: Some(set) }];
+        let error = Resources { custom, ..Resources::default() }.checked().expect_err(item);
+        assert!(error.to_string().contains("a set with an item"), "{error}");
+    }
+}
+
+#[test]
+fn large_numbers_go_round_too() {
+    for milli in [999_999_999_999_999, 999_999_999_999_001, 123_456_789_012_345] {
+        let resources = Resources { mem: milli, ..Resources::default() };
+        assert_eq!(parse(&resources.to_string()), resources);
+    }
 }
 
 fn any_resources() -> impl Strategy<Value = Resources> {

@@ -213,7 +213,7 @@ impl Shell {
     ) -> Option<String> {
         self.handle([Event::Started]);
         while self.exit.is_none() {
-            let deadline = self.core.deadline().map(|at| self.clock.instant_of(at));
+            let deadline = self.core.deadline();
             let out = self.link.as_ref().filter(|_| !self.outgoing.is_empty()).map(|link| link.out.clone());
             let removal = self.attic.next_age_out();
             tokio::select! {
@@ -236,7 +236,7 @@ impl Shell {
                     }
                     None => self.on_batch(None),
                 },
-                () = sleep_until(deadline), if deadline.is_some() => self.handle([Event::Tick]),
+                () = self.clock.sleep_until(deadline) => self.handle([Event::Tick]),
                 () = tokio::time::sleep(removal.unwrap_or_default()), if removal.is_some() => self.clean(),
             }
             self.flush();
@@ -354,12 +354,5 @@ impl Shell {
         {
             tracing::warn!("cannot remove the work folder {}: {error}", self.work_dir.path.display());
         }
-    }
-}
-
-async fn sleep_until(deadline: Option<tokio::time::Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline).await,
-        None => std::future::pending().await,
     }
 }

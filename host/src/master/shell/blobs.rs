@@ -7,6 +7,7 @@ use std::{fs, io};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use crate::kept::{self, Part};
 use crate::protocol::BlobStored;
 
 /// Why a blob can't be stored or read.
@@ -71,14 +72,7 @@ impl BlobStore {
     /// The name is none, or it isn't here.
     pub fn path(&self, sha256: &str) -> Result<PathBuf, BlobError> {
         let path = self.place(sha256)?;
-        match fs::File::open(&path) {
-            Ok(file) => {
-                // Only the order of removal depends on it.
-                let _ = file.set_modified(std::time::SystemTime::now());
-                Ok(path)
-            }
-            Err(_) => Err(BlobError::Missing { name: sha256.to_string() }),
-        }
+        if kept::is_kept(&path) { Ok(path) } else { Err(BlobError::Missing { name: sha256.to_string() }) }
     }
 
     /// Whether a blob is here, and its size.
@@ -117,37 +111,18 @@ impl BlobStore {
     /// The name is none, or no file can be made.
     pub fn upload(&self, sha256: &str) -> Result<Upload<'_>, BlobError> {
         let place = self.place(sha256)?;
-        let mut random = [0; 8];
-        getrandom::fill(&mut random).expect("the kernel gives random bytes");
-        let part = self.folder.join(format!(".part-{:016x}", u64::from_ne_bytes(random)));
-        let file =
-            fs::File::create(&part).map_err(|cause| BlobError::Io { operation: "make", path: part.clone(), cause })?;
+        let part = Part::new(&self.folder);
+        let file = fs::File::create(part.path()).map_err(|cause| BlobError::Io {
+            operation: "make",
+            path: part.path().to_owned(),
+            cause,
+        })?;
         Ok(Upload { store: self, wanted: sha256.to_string(), place, part, file, hash: Sha256::new(), size: 0 })
     }
 
     fn place(&self, sha256: &str) -> Result<PathBuf, BlobError> {
         let proper = sha256.len() == 64 && sha256.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         if proper { Ok(self.folder.join(sha256)) } else { Err(BlobError::BadName { name: sha256.to_string() }) }
-    }
-
-    fn make_room(&self, keep: &Path) -> io::Result<()> {
-        let mut files = Vec::new();
-        for entry in fs::read_dir(&self.folder)? {
-            let entry = entry?;
-            if !entry.file_name().to_string_lossy().starts_with(".part-") {
-                let metadata = entry.metadata()?;
-                files.push((metadata.modified()?, metadata.len(), entry.path()));
-            }
-        }
-        files.sort();
-        let mut total: u64 = files.iter().map(|(_, length, _)| length).sum();
-        for (_, length, path) in files {
-            if total > self.bytes_max && path != keep {
-                fs::remove_file(path)?;
-                total -= length;
-            }
-        }
-        Ok(())
     }
 }
 
@@ -157,7 +132,7 @@ pub struct Upload<'a> {
     store: &'a BlobStore,
     wanted: String,
     place: PathBuf,
-    part: PathBuf,
+    part: Part,
     file: fs::File,
     hash: Sha256,
     size: u64,
@@ -171,7 +146,7 @@ impl Upload<'_> {
     pub fn write(&mut self, data: &[u8]) -> Result<(), BlobError> {
         self.hash.update(data);
         self.size += data.len() as u64;
-        let path = self.part.clone();
+        let path = self.part.path().to_owned();
         self.file.write_all(data).map_err(|cause| BlobError::Io { operation: "write", path, cause })
     }
 
@@ -180,27 +155,16 @@ impl Upload<'_> {
     /// # Errors
     /// The content has another hash.
     pub fn finish(self) -> Result<BlobStored, BlobError> {
-        let found = hex(&self.hash.clone().finalize());
-        if found != self.wanted {
-            return Err(BlobError::Mismatch { wanted: self.wanted.clone(), found });
+        let Self { store, wanted, place, part, hash, size, .. } = self;
+        let found = hex(&hash.finalize());
+        if found != wanted {
+            return Err(BlobError::Mismatch { wanted, found });
         }
-        let place = self.place.clone();
-        fs::rename(&self.part, &place).map_err(|cause| BlobError::Io {
-            operation: "place",
-            path: place.clone(),
-            cause,
-        })?;
-        if let Err(error) = self.store.make_room(&place) {
+        part.keep_as(&place).map_err(|cause| BlobError::Io { operation: "place", path: place.clone(), cause })?;
+        if let Err(error) = kept::make_room(&store.folder, &place, store.bytes_max) {
             tracing::warn!(%error, "cannot remove old uploads");
         }
-        Ok(BlobStored { sha256: found, size: self.size, present: true })
-    }
-}
-
-impl Drop for Upload<'_> {
-    fn drop(&mut self) {
-        // After `finish` it has moved.
-        let _ = fs::remove_file(&self.part);
+        Ok(BlobStored { sha256: found, size, present: true })
     }
 }
 

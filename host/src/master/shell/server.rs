@@ -9,13 +9,14 @@ use mesos_plugin_api::v1::scheduler;
 use nix::unistd::{Uid, User};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::service::Routes;
+use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::blobs::BlobError;
-use super::peer::uid_of;
+use super::peer::{Ends, uid_of};
 use crate::master::Caller;
 use crate::protocol::client::{CHUNK_BYTES, Connect, LocalMaster, MESSAGE_BYTES_MAX};
 use crate::protocol::link::{Batch, LINK_BATCHES_MAX, Link};
@@ -39,13 +40,13 @@ pub(super) async fn serve(listener: TcpListener, master: LocalMaster, token: Opt
     let router = Routes::new(grpc).into_axum_router().reset_fallback().merge(face);
     let served = tonic::transport::Server::builder()
         .accept_http1(true)
-        .tcp_nodelay(true)
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
         .initial_stream_window_size(4 << 20)
         .initial_connection_window_size(16 << 20)
         .add_routes(Routes::from(router))
-        .serve_with_incoming(TcpListenerStream::new(listener))
+        // Or each answer of two pieces waits 40 ms for an acknowledgement.
+        .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)))
         .await;
     if let Err(error) = served {
         tracing::error!(%error, "the master's port failed");
@@ -63,7 +64,7 @@ impl Service {
         let text = |key: &str| request.metadata().get(key).and_then(|value| value.to_str().ok());
         let principal = text("mesos-principal").unwrap_or("").to_string();
         let Some(token) = &self.token else {
-            let user = local_user(request.remote_addr())?;
+            let user = local_user(request.remote_addr().zip(request.local_addr()))?;
             return Ok(Caller { principal: user.clone().unwrap_or(principal), user });
         };
         let given = text("authorization").and_then(|value| value.strip_prefix("Bearer ")).unwrap_or("");
@@ -82,10 +83,10 @@ impl Service {
 }
 
 /// The user of a loopback connection; none for root and for the user whose master this is.
-fn local_user(peer: Option<SocketAddr>) -> Result<Option<String>, Status> {
+fn local_user(ends: Option<(SocketAddr, SocketAddr)>) -> Result<Option<String>, Status> {
     let unknown =
         || Status::permission_denied("the master can't tell whose connection this is; start it with --token-file");
-    let uid = peer.and_then(uid_of).ok_or_else(unknown)?;
+    let uid = ends.and_then(|(theirs, ours)| uid_of(Ends { theirs, ours })).ok_or_else(unknown)?;
     if uid.is_root() || uid == Uid::effective() {
         return Ok(None);
     }

@@ -4,22 +4,16 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
 
 use super::super::as_user::Cancelled;
 use super::{FetchError, io_result};
+use crate::kept::{self, Part};
 use crate::master::shell::hex;
 
 /// Bytes that are copied or hashed at a time.
 pub(super) const CHUNK: usize = 256 << 10;
-
-/// A file on its way in; leaves nothing when it is dropped.
-#[derive(Debug)]
-pub(super) struct Part {
-    path: PathBuf,
-}
 
 /// A file that can be copied from.
 #[derive(Debug)]
@@ -37,65 +31,20 @@ impl Cached {
     }
 }
 
-impl Part {
-    pub(super) fn new(folder: &Path) -> Self {
-        let mut random = [0; 8];
-        getrandom::fill(&mut random).expect("the kernel gives random bytes");
-        Self { path: folder.join(format!(".part-{}", hex(&random))) }
+/// Puts a whole file among those that are kept, and makes room for it.
+pub(super) fn keep(part: Part, folder: &Path, key: &str, bytes_max: u64) -> Result<Cached, FetchError> {
+    let place = folder.join(key);
+    io_result(part.keep_as(&place), "keep", &place)?;
+    if let Err(error) = kept::make_room(folder, &place, bytes_max) {
+        tracing::warn!("cannot remove old files of the cache {}: {error}", folder.display());
     }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    pub(super) fn into_cached(self) -> Cached {
-        Cached::Passing(self)
-    }
-
-    pub(super) fn keep_as(self, folder: &Path, key: &str, bytes_max: u64) -> Result<Cached, FetchError> {
-        let place = folder.join(key);
-        io_result(fs::rename(&self.path, &place), "keep", &place)?;
-        if let Err(error) = make_room(folder, &place, bytes_max) {
-            tracing::warn!("cannot remove old files of the cache {}: {error}", folder.display());
-        }
-        Ok(Cached::Kept(place))
-    }
-}
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        // After `keep_as` it has moved.
-        let _ = fs::remove_file(&self.path);
-    }
+    Ok(Cached::Kept(place))
 }
 
 /// Using it makes it recent.
 pub(super) fn find(folder: &Path, key: &str) -> Option<Cached> {
     let path = folder.join(key);
-    let file = File::open(&path).ok()?;
-    // Only the order of removal depends on it.
-    let _ = file.set_modified(SystemTime::now());
-    Some(Cached::Kept(path))
-}
-
-fn make_room(folder: &Path, keep: &Path, bytes_max: u64) -> io::Result<()> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        if !entry.file_name().to_string_lossy().starts_with(".part-") {
-            let metadata = entry.metadata()?;
-            files.push((metadata.modified()?, metadata.len(), entry.path()));
-        }
-    }
-    files.sort();
-    let mut total: u64 = files.iter().map(|(_, length, _)| length).sum();
-    for (_, length, path) in files {
-        if total > bytes_max && path != keep {
-            fs::remove_file(path)?;
-            total -= length;
-        }
-    }
-    Ok(())
+    kept::is_kept(&path).then_some(Cached::Kept(path))
 }
 
 pub(super) fn hash_of_text(text: &str) -> String {
@@ -119,5 +68,5 @@ pub(super) fn install(from: &Path, to: &Path) -> io::Result<()> {
     let part = Part::new(to.parent().expect("a file is in a folder"));
     fs::copy(from, part.path())?;
     fs::set_permissions(part.path(), fs::Permissions::from_mode(0o755))?;
-    fs::rename(part.path(), to)
+    part.keep_as(to)
 }

@@ -25,6 +25,7 @@ use super::as_user::blocking;
 use super::sandboxes::is_inside;
 use super::users::Account;
 use crate::agent::event::Refusal;
+use crate::kept::Part;
 use crate::protocol::client::MasterClient;
 
 /// The way to the master at present, if there is one.
@@ -110,7 +111,7 @@ impl Fetcher {
         if keep && let Some(cached) = cache::find(&self.folder, &key) {
             return Ok(cached);
         }
-        let part = cache::Part::new(&self.folder);
+        let part = Part::new(&self.folder);
         let found = match scheme(&uri.value)? {
             Scheme::Blob(hash) => {
                 let master = self.master().await?;
@@ -127,9 +128,9 @@ impl Fetcher {
             return Err(FetchError::Refused(format!("its SHA-256 is {found}, not {wanted}")));
         }
         if !keep {
-            return Ok(part.into_cached());
+            return Ok(cache::Cached::Passing(part));
         }
-        part.keep_as(&self.folder, &key, self.bytes_max)
+        cache::keep(part, &self.folder, &key, self.bytes_max)
     }
 
     async fn master(&self) -> Result<MasterClient, FetchError> {

@@ -13,7 +13,8 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio_stream::Stream;
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
 pub(super) use self::exec::Execs;
@@ -52,11 +53,11 @@ pub(super) fn serve(files: Files, listener: TcpListener, address: SocketAddr) ->
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let server = tonic::transport::Server::builder()
-        .tcp_nodelay(true)
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
         .add_service(service)
-        .serve_with_incoming(TcpListenerStream::new(listener));
+        // Or each answer of two pieces waits 40 ms for an acknowledgement.
+        .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)));
     let task = tokio::spawn(async move {
         if let Err(error) = server.await {
             tracing::warn!("output is no longer served: {error}");
