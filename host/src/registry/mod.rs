@@ -9,6 +9,11 @@
 //! here: the agents know them, and bring them along when they register with a new master. Nor are frameworks that wait for their
 //! scheduler no longer than [`UNRECORDED_FAILOVER_MAX`] and have stored nothing.
 
+pub mod log;
+pub mod records;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use mesos_plugin_api::v1::{AgentInfo, Resources};
 use sha2::{Digest, Sha256};
 
-use super::{MasterHandle, MasterOptions, StartError, hex};
+use super::{Keeps, MasterHandle, MasterOptions, StartError, hex};
 use crate::master::MasterConfig;
 use crate::protocol::client::{Credentials, MasterClient};
 use crate::protocol::link::Batch;
@@ -15,6 +15,7 @@ async fn start(folder: &tempfile::TempDir, listen: &str) -> Result<MasterHandle,
     let options = MasterOptions {
         config: MasterConfig::default(),
         work_dir: folder.path().join("master"),
+        keeps: Keeps::WorkDir,
         listen: Some(listen.parse().unwrap()),
         token: Some("right".into()),
     };
