@@ -295,6 +295,7 @@ impl FakeMaster {
                     slots_asked,
                     waiting_for,
                     refused: None,
+                    planned_start_ns: None,
                 }));
                 self.gangs.push_back(gang);
             }

@@ -176,7 +176,20 @@ impl CommandInfo {
     }
 }
 
+/// Between TERM and KILL, where neither the task nor the kill says.
+pub const KILL_GRACE: Duration = Duration::from_secs(3);
+
 impl TaskInfo {
+    /// Between TERM and KILL, unless a kill says otherwise.
+    pub fn kill_grace(&self) -> Duration {
+        self.kill_grace_ms.map_or(KILL_GRACE, Duration::from_millis)
+    }
+
+    /// How long after its launch nothing is left of it, if it has a max_duration.
+    pub fn over_within(&self) -> Option<Duration> {
+        Some(Duration::from_millis(self.max_duration_ms?).saturating_add(self.kill_grace()))
+    }
+
     /// A task that runs a command by itself.
     pub fn command(
         id: impl Into<v1::TaskId>,
@@ -228,6 +241,12 @@ impl Offer {
     /// The agent of an ordinary offer; the first one of a gang's.
     pub fn agent(&self) -> &v1::AgentId {
         &self.parts[0].agent_id
+    }
+
+    /// Whether a task that is over so long after its launch (see [`TaskInfo::over_within`]) may use it: what is held for a gang
+    /// is lent to those only that are over before the gang begins.
+    pub fn has_time_for(&self, now: Time, over_within: Option<Duration>) -> bool {
+        self.available_until_ns.is_none_or(|until| over_within.is_some_and(|over| (now + over).as_nanos() <= until))
     }
 
     /// All that it offers, summed over its agents.

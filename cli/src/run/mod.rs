@@ -18,7 +18,7 @@ use mesos_plugin_api::framework::{Event, FollowFile, Progress};
 use mesos_plugin_api::v1::{
     CommandInfo, Filters, Offer, OfferPart, Reason, Resources, TaskId, TaskInfo, TaskState, TaskStatus,
 };
-use mesos_plugin_api::{Calls, Framework, Time};
+use mesos_plugin_api::{Calls, Framework, KILL_GRACE, Time};
 use prost::Message;
 
 /// A task that never started is tried again at most so often.
@@ -141,8 +141,7 @@ impl RunFramework {
 
     /// What is held for a gang takes only tasks that end before it begins.
     fn in_time(&self, now: Time, offer: &Offer) -> bool {
-        let Some(until) = offer.available_until_ns else { return true };
-        self.job.max_duration.is_some_and(|duration| (now + duration).as_nanos() <= until)
+        offer.has_time_for(now, self.job.max_duration.map(|max| max.saturating_add(KILL_GRACE)))
     }
 
     fn next_task(&mut self, part: &OfferPart) -> Option<TaskInfo> {

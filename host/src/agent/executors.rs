@@ -254,8 +254,8 @@ impl Agent {
         let task = self.tasks.get_mut(&id).expect("live tasks are known");
         task.phase = TaskPhase::WithExecutor { executor, given: true };
         let info = (*task.info).clone();
-        if let Some(max) = info.max_duration_ms {
-            self.timers.set(Timer::MaxDuration(id), out.now + Duration::from_millis(max));
+        if let Some(at) = task.time_is_over(out.now) {
+            self.timers.set(Timer::MaxDuration(id), at);
         }
         self.to_process(executor, Body::Launch(info), None, out);
     }

@@ -23,10 +23,14 @@ impl Agent {
 
     pub(super) fn on_max_duration(&mut self, id: LocalId, out: &mut Out) {
         let Some(task) = self.tasks.get(&id) else { return };
-        let ran = Duration::from_millis(task.info.max_duration_ms.unwrap_or(0));
-        let message = format!("it ran for its max_duration of {} s", ran.as_secs_f64());
-        let (verdict, grace) =
-            (Verdict::new(TaskState::TaskFailed, Reason::MaxDurationReached, message), task.grace(None));
+        let grace = task.grace(None);
+        let message = if task.over_by.is_some_and(|by| out.now + grace >= by) {
+            "what it ran on was lent to it, and is a gang's now".to_string()
+        } else {
+            let ran = Duration::from_millis(task.info.max_duration_ms.unwrap_or(0));
+            format!("it ran for its max_duration of {} s", ran.as_secs_f64())
+        };
+        let verdict = Verdict::new(TaskState::TaskFailed, Reason::MaxDurationReached, message);
         self.kill(id, verdict, grace, out);
     }
 

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mesos_plugin_api::Time;
 use mesos_plugin_api::v1::{
     ExitStatus, FrameworkId, FrameworkInfo, Reason, Resources, TaskId, TaskInfo, TaskState, TaskStatus,
 };
@@ -20,8 +21,6 @@ use super::timers::Timer;
 use super::updates::Updates;
 use crate::protocol::RunTasks;
 
-/// Between TERM and KILL, where neither the task nor the kill says.
-pub const KILL_GRACE: Duration = Duration::from_secs(3);
 /// How soon the master hears that a task has ended whose earlier states wait for an acknowledgement.
 pub const LATEST_STATE_DELAY: Duration = Duration::from_secs(1);
 
@@ -35,6 +34,8 @@ pub(super) struct Task {
     pub updates: Updates,
     /// Why it is being killed, and how long it has.
     pub verdict: Option<(Verdict, Duration)>,
+    /// It runs on what a gang gets then: it is killed so that nothing is left of it, in whatever phase it is.
+    pub over_by: Option<Time>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,7 +89,13 @@ impl Task {
     }
 
     pub(super) fn grace(&self, asked_ms: Option<u64>) -> Duration {
-        asked_ms.or(self.info.kill_grace_ms).map_or(KILL_GRACE, Duration::from_millis)
+        asked_ms.map_or(self.info.kill_grace(), Duration::from_millis)
+    }
+
+    /// When its time is over; counted from now as far as its max_duration goes.
+    pub(super) fn time_is_over(&self, now: Time) -> Option<Time> {
+        let by_itself = self.info.max_duration_ms.map(|max| now + Duration::from_millis(max));
+        by_itself.into_iter().chain(self.over_by.map(|by| by - self.grace(None))).min()
     }
 }
 
@@ -106,9 +113,10 @@ impl Agent {
             return out.warn(format!("the master sent tasks of {framework_id}, which it has shut down"));
         }
         let framework = Arc::new(run.framework);
+        let over_by = run.over_within_ms.map(|within| out.now + Duration::from_millis(within));
         for task in run.tasks {
             if !self.by_task.contains_key(&(framework_id.clone(), task.id.clone())) {
-                self.admit(&framework_id, &framework, task, run.gang_id.clone(), out);
+                self.admit(&framework_id, &framework, task, run.gang_id.clone(), over_by, out);
             }
         }
     }
@@ -119,6 +127,7 @@ impl Agent {
         info: &Arc<FrameworkInfo>,
         task: TaskInfo,
         gang_id: Option<String>,
+        over_by: Option<Time>,
         out: &mut Out,
     ) {
         let id = self.next_id();
@@ -137,7 +146,11 @@ impl Agent {
         let framework_id = framework_id.clone();
         let updates = Updates::new(first);
         let (info, phase) = (Arc::new(task), Phase::Queued);
-        self.tasks.insert(id, Task { framework_id, info, gang_id, sandbox, phase, updates, verdict: None });
+        let task = Task { framework_id, info, gang_id, sandbox, phase, updates, verdict: None, over_by };
+        if let Some(by) = over_by {
+            self.timers.set(Timer::MaxDuration(id), by - task.grace(None));
+        }
+        self.tasks.insert(id, task);
         match problem {
             Some(verdict) => self.refuse(id, verdict, out),
             None => self.place(id, out),
@@ -272,8 +285,8 @@ impl Agent {
         if let Some((_, grace)) = task.verdict {
             return self.terminate(id, grace, out);
         }
-        if let Some(max) = task.info.max_duration_ms {
-            self.timers.set(Timer::MaxDuration(id), out.now + Duration::from_millis(max));
+        if let Some(at) = task.time_is_over(out.now) {
+            self.timers.set(Timer::MaxDuration(id), at);
         }
         self.publish(id, self.status(id, TaskState::TaskRunning, out.now), out);
     }
@@ -312,6 +325,7 @@ impl Agent {
         let task = self.tasks.get_mut(&id).expect("admitted");
         assert_eq!(task.phase, Phase::Queued, "only what has no resources is refused");
         task.phase = Phase::Ended;
+        self.timers.cancel(Timer::MaxDuration(id));
         self.publish(id, status, out);
     }
 

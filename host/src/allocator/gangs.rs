@@ -5,6 +5,10 @@
 //! they want, made anew in each cycle, so that no two can block each other: those that have waited for [`GANG_AGED_AFTER`]
 //! come first, by age; the others when their framework is due. What a gang holds is lent to others as backfill if it is known
 //! by when they give it back ([`plan`](super::plan)).
+//!
+//! Slots are amounts only. A port or an item of a set is a thing of its own: to hold the same number of them on each agent says
+//! nothing about which, and whoever needs some gets them with an ordinary offer of the agents that the gang lies on. What is
+//! held isn't lent to other gangs: their executors have no end, and one that came apart again would hold up both.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -222,8 +222,13 @@ impl Master {
             );
         }
         let executors: BTreeSet<_> =
-            register.executors.iter().map(|record| (record.framework_id.clone(), record.executor.id.clone())).collect();
-        let gone: Vec<_> = self.agents[id].executors.keys().filter(|key| !executors.contains(key)).cloned().collect();
+            register.executors.into_iter().map(|record| (record.framework_id, record.executor.id)).collect();
+        let known = &self.agents[id].executors;
+        for (framework_id, executor_id) in executors.iter().filter(|key| !known.contains_key(*key)) {
+            // It was told to end with the agent, or its tasks were.
+            self.shut_executor_down(id, framework_id, executor_id, effects);
+        }
+        let gone: Vec<_> = known.keys().filter(|key| !executors.contains(*key)).cloned().collect();
         for (framework_id, executor_id) in gone {
             self.executor_gone(
                 now,

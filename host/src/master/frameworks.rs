@@ -323,7 +323,7 @@ impl Master {
         self.tell_allocator(now, allocator::Event::DeactivateFramework { id: id.clone() });
         for task_id in tasks {
             self.kill_because(id, &task_id, Reason::FrameworkRemoved, &why, effects);
-            self.acknowledge_if_ended(now, id, &task_id, effects);
+            self.acknowledge_if_ended(now, id, &task_id);
         }
         let executors =
             self.agents.iter().flat_map(|(agent, state)| state.executors.keys().map(move |key| (agent, key)));
@@ -374,16 +374,15 @@ impl Master {
     }
 
     fn request_gang(&mut self, now: Time, id: &FrameworkId, request: GangRequest, effects: &mut Vec<Effect>) {
-        let known = self.frameworks[id].gangs.contains_key(&request.id);
-        match check_gang(&request).and_then(|request| if known { Err("its id is in use".into()) } else { Ok(request) })
-        {
+        let gang = request.id.clone();
+        match check_gang(request) {
             Ok(request) => {
                 let framework = self.frameworks.get_mut(id).expect("the caller has it");
                 framework.gangs.insert(request.id.clone(), request.clone());
                 self.tell_allocator(now, allocator::Event::RequestGang { framework: id.clone(), request });
             }
             Err(problem) => {
-                let status = scheduler::GangStatus { id: request.id, refused: Some(problem), ..Default::default() };
+                let status = scheduler::GangStatus { id: gang, refused: Some(problem), ..Default::default() };
                 self.tell(id, event::Event::GangStatus(status), effects);
             }
         }

@@ -22,9 +22,18 @@ use crate::protocol::{RunTasks, agent_event};
 pub(super) struct OpenOffer {
     pub(super) framework_id: FrameworkId,
     pub(super) parts: Vec<OfferPart>,
-    pub(super) gang_id: Option<String>,
+    pub(super) gang: Option<Gang>,
+    /// A gang gets it then.
     pub(super) available_until: Option<Time>,
     pub(super) expires: Time,
+}
+
+/// The gang that an offer is for.
+#[derive(Debug, Clone)]
+pub(super) struct Gang {
+    pub(super) id: String,
+    /// No task of it runs longer.
+    max_duration_ms: Option<u64>,
 }
 
 /// How resources come back to the allocator.
@@ -38,6 +47,8 @@ pub(super) struct Back {
 
 /// After a rescind by time-out, the hoarder isn't offered the same again for so long.
 const HOARDER_FILTER: Duration = Duration::from_secs(5);
+/// A task on what is held for a gang is over so long before the gang's start: its launch travels to the agent, its end back.
+const BACKFILL_MARGIN: Duration = Duration::from_millis(500);
 
 impl Master {
     /// Turns what the allocator decided into offers and words for frameworks.
@@ -55,20 +66,14 @@ impl Master {
                     let offer = self.open_offer(now, &framework, parts, Some(id), None);
                     offers.entry(framework).or_default().push(offer);
                 }
-                allocator::Effect::GangStatus {
-                    framework,
-                    id,
-                    held,
-                    asked,
-                    waiting_for,
-                    planned_start: _,
-                    refused,
-                } => {
+                allocator::Effect::GangStatus { framework, id, held, asked, waiting_for, planned_start, refused } => {
                     if refused.is_some() {
                         self.frameworks.get_mut(&framework).map(|state| state.gangs.remove(&id));
                     }
                     let (slots_held, slots_asked) = (Some(held), Some(asked));
-                    let status = scheduler::GangStatus { id, slots_held, slots_asked, waiting_for, refused };
+                    let planned_start_ns = planned_start.map(Time::as_nanos);
+                    let status =
+                        scheduler::GangStatus { id, slots_held, slots_asked, waiting_for, refused, planned_start_ns };
                     self.tell(&framework, event::Event::GangStatus(status), effects);
                 }
             }
@@ -88,16 +93,17 @@ impl Master {
     ) -> Offer {
         let id = OfferId::new(make_id(&self.config, 'O', &mut self.next_offer));
         let parts: Vec<OfferPart> = parts.into_iter().map(|part| self.offer_part(part)).collect();
-        if let Some(gang) = &gang_id {
-            self.frameworks.get_mut(framework).map(|state| state.gangs.remove(gang));
-        }
+        let gang = gang_id.clone().map(|id| {
+            let asked = self.frameworks.get_mut(framework).and_then(|state| state.gangs.remove(&id));
+            Gang { id, max_duration_ms: asked.and_then(|gang| gang.max_duration_ms) }
+        });
         let timeout = now + self.config.offer_timeout;
         let open = OpenOffer {
             framework_id: framework.clone(),
             parts: parts.clone(),
-            gang_id: gang_id.clone(),
+            gang,
             available_until,
-            expires: available_until.map_or(timeout, |until| until.min(timeout)),
+            expires: available_until.map_or(timeout, |until| timeout.min(until - BACKFILL_MARGIN)),
         };
         self.expiries.insert((open.expires, id.clone()));
         self.offers.insert(id.clone(), open);
@@ -106,7 +112,7 @@ impl Master {
             framework_id: framework.clone(),
             parts,
             gang_id,
-            available_until_ns: available_until.map(Time::as_nanos),
+            available_until_ns: available_until.map(|until| (until - BACKFILL_MARGIN).as_nanos()),
         }
     }
 
@@ -211,7 +217,7 @@ impl Master {
         for part in offers.iter().flat_map(|offer| &offer.parts) {
             *left.entry(part.agent_id.clone()).or_default() += &part.resources;
         }
-        let gang_id = offers.iter().find_map(|offer| offer.gang_id.clone());
+        let gang = offers.iter().find_map(|offer| offer.gang.clone());
         let until = offers.first().and_then(|offer| offer.available_until);
         let refuse = Some(accept.filters.unwrap_or_default().duration());
         let problem = if offers.len() < wanted || self.frameworks[framework].ending.is_some() {
@@ -237,16 +243,15 @@ impl Master {
             );
             Vec::new()
         } else {
-            let whole = gang_id.is_some().then(|| left.keys().cloned().collect());
-            self.check_tasks(now, framework, accept.tasks, &mut left, until, whole, effects)
+            self.check_tasks(now, framework, accept.tasks, &mut left, until, gang.as_ref(), effects)
         };
-        self.launch(now, framework, tasks, gang_id.as_deref(), until, effects);
+        self.launch(now, framework, tasks, gang.map(|gang| gang.id), until, effects);
         for (agent, resources) in left {
             self.recover(now, framework, &agent, resources, Back { by: until, refuse });
         }
     }
 
-    /// The tasks that may run; of a gang (`whole`: the agents that it must use) all or none. What they use is gone from `left`.
+    /// The tasks that may run; of a gang all or none, and one at least on each agent. What they use is gone from `left`.
     #[expect(clippy::too_many_arguments, reason = "they are the parts of one call")]
     fn check_tasks(
         &mut self,
@@ -255,14 +260,16 @@ impl Master {
         tasks: Vec<TaskInfo>,
         left: &mut BTreeMap<AgentId, Resources>,
         until: Option<Time>,
-        whole: Option<BTreeSet<AgentId>>,
+        gang: Option<&Gang>,
         effects: &mut Vec<Effect>,
     ) -> Vec<TaskInfo> {
         let before = left.clone();
         let starting: RefCell<BTreeSet<(AgentId, ExecutorId)>> = RefCell::default();
         let mut ids = BTreeSet::new();
         let (mut good, mut bad) = (Vec::new(), Vec::new());
-        for task in tasks {
+        for mut task in tasks {
+            let longest = gang.and_then(|gang| gang.max_duration_ms);
+            task.max_duration_ms = task.max_duration_ms.into_iter().chain(longest).min();
             let runs = |agent: &AgentId, executor: &ExecutorId| {
                 let running = self
                     .agents
@@ -271,8 +278,9 @@ impl Master {
                 running || starting.borrow().contains(&(agent.clone(), executor.clone()))
             };
             let id_in_use = !ids.insert(task.id.clone()) || self.frameworks[framework].tasks.contains_key(&task.id);
-            match check_task(task.clone(), Terms { now, left, until, runs: &runs, id_in_use }) {
-                Ok(task) => {
+            let until = until.map(|until| until - BACKFILL_MARGIN);
+            match check_task(&mut task, Terms { now, left, until, runs: &runs, id_in_use }) {
+                Ok(()) => {
                     if let Some(executor) = &task.executor {
                         starting.borrow_mut().insert((task.agent_id.clone(), executor.id.clone()));
                     }
@@ -281,11 +289,11 @@ impl Master {
                 Err(problem) => bad.push((task, problem)),
             }
         }
-        let used: BTreeSet<AgentId> = good.iter().map(|task| task.agent_id.clone()).collect();
-        if let Some(unused) = whole.as_ref().and_then(|agents| agents.iter().find(|agent| !used.contains(agent))) {
+        let used: BTreeSet<&AgentId> = good.iter().map(|task| &task.agent_id).collect();
+        if let Some(unused) = before.keys().find(|agent| gang.is_some() && !used.contains(agent)) {
             let problem = format!("a gang is accepted whole, and no proper task was for the agent {unused}");
             bad.extend(good.drain(..).map(|task| (task, problem.clone())));
-        } else if let Some((task, problem)) = bad.first().filter(|_| whole.is_some()) {
+        } else if let Some((task, problem)) = bad.first().filter(|_| gang.is_some()) {
             let problem = format!("the task {} of the same gang was refused: {problem}", task.id);
             bad.extend(good.drain(..).map(|task| (task, problem.clone())));
         }
@@ -335,19 +343,22 @@ impl Master {
         now: Time,
         framework: &FrameworkId,
         tasks: Vec<TaskInfo>,
-        gang_id: Option<&str>,
+        gang_id: Option<String>,
         until: Option<Time>,
         effects: &mut Vec<Effect>,
     ) {
+        let usable_until = until.map(|until| until - BACKFILL_MARGIN);
+        let over_within = usable_until.map(|until| until.since(now));
+        let over_within_ms = over_within.map(|within| u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
         let mut by_agent: BTreeMap<AgentId, Vec<TaskInfo>> = BTreeMap::new();
         for task in tasks {
-            self.record_launch(now, framework, &task, gang_id, until);
+            self.record_launch(now, framework, &task, gang_id.as_deref(), until);
             by_agent.entry(task.agent_id.clone()).or_default().push(task);
         }
         for (agent, tasks) in by_agent {
             let state = self.frameworks.get_mut(framework).expect("the caller has it");
             state.touched.insert(agent.clone());
-            let run = RunTasks { framework: state.info.clone(), tasks, gang_id: gang_id.map(str::to_string) };
+            let run = RunTasks { framework: state.info.clone(), tasks, gang_id: gang_id.clone(), over_within_ms };
             self.tell_agent(&agent, agent_event::Event::RunTasks(run), effects);
         }
     }

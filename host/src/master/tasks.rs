@@ -1,7 +1,5 @@
 //! Tasks: updates on their way to the framework, acknowledgements back, kills, reconciliation, gangs that fail together.
 
-use std::time::Duration;
-
 use mesos_plugin_api::Time;
 use mesos_plugin_api::v1::scheduler::{self, event};
 use mesos_plugin_api::v1::{
@@ -60,15 +58,10 @@ impl Task {
             running: None,
             ended: None,
             resources_returned: false,
-            ends_at: task.max_duration_ms.map(|max| now + Duration::from_millis(max) + kill_grace(task)),
+            ends_at: task.over_within().map(|over| now + over),
             kill_wanted: None,
         }
     }
-}
-
-/// Between TERM and KILL.
-pub fn kill_grace(task: &TaskInfo) -> Duration {
-    Duration::from_millis(task.kill_grace_ms.unwrap_or(3000))
 }
 
 impl Master {
@@ -101,7 +94,7 @@ impl Master {
         }
         if self.frameworks[framework_id].ending.is_some() {
             self.acknowledge_for(agent, framework_id, &update.status, effects);
-            self.acknowledge_if_ended(now, framework_id, &task_id, effects);
+            self.acknowledge_if_ended(now, framework_id, &task_id);
             self.finish_teardown(now, framework_id, effects);
         } else {
             self.tell(framework_id, event::Event::Update(scheduler::Update { status: update.status }), effects);
@@ -123,7 +116,7 @@ impl Master {
             task.status.update_seq == Some(call.update_seq) && task.status.agent_id.as_ref() == Some(&call.agent_id)
         };
         if self.task(id, &call.task_id).is_some_and(acknowledged) {
-            self.acknowledge_if_ended(now, id, &call.task_id, effects);
+            self.acknowledge_if_ended(now, id, &call.task_id);
         }
     }
 
@@ -142,13 +135,7 @@ impl Master {
     }
 
     /// Forgets a task whose terminal state is acknowledged, or whose framework is past caring.
-    pub(super) fn acknowledge_if_ended(
-        &mut self,
-        now: Time,
-        id: &FrameworkId,
-        task_id: &TaskId,
-        _effects: &mut Vec<Effect>,
-    ) {
+    pub(super) fn acknowledge_if_ended(&mut self, now: Time, id: &FrameworkId, task_id: &TaskId) {
         let Some(framework) = self.frameworks.get_mut(id) else { return };
         if !framework.tasks.get(task_id).is_some_and(|task| task.status.state().is_terminal()) {
             return;
@@ -205,7 +192,7 @@ impl Master {
         }
         self.fail_gang_of(framework_id, task_id, effects);
         // Nobody is left to resend it: a scheduler that is away learns it by reconciling.
-        self.acknowledge_if_ended(now, framework_id, task_id, effects);
+        self.acknowledge_if_ended(now, framework_id, task_id);
         self.finish_teardown(now, framework_id, effects);
     }
 

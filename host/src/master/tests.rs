@@ -1,235 +1,20 @@
 //! Given / when / then on what the master tells agents, schedulers and operators.
 
+mod env;
 mod adoption;
+mod gangs;
 
 use std::time::Duration;
 
-use mesos_plugin_api::Time;
 use mesos_plugin_api::v1::scheduler::{self, call::Call, event};
 use mesos_plugin_api::v1::{
-    AgentId, AgentInfo, CommandInfo, ExecutorInfo, Filters, FrameworkId, FrameworkInfo, GangRequest, Offer, OfferId,
-    PluginRef, Reason, Resources, Source, TaskId, TaskInfo, TaskState, TaskStatus,
+    CommandInfo, ExecutorInfo, Filters, FrameworkInfo, OfferId, PluginRef, Resources, TaskId, TaskInfo, TaskState,
+    TaskStatus,
 };
 
-use super::{Caller, Effect, Event, LinkId, Master, MasterConfig};
-use crate::protocol::{
-    AgentCall, ListTasks, OperatorCall, OperatorReply, Register, StatusUpdate, TaskRecord, agent_call, agent_event,
-    operator_call, operator_reply,
-};
-use crate::registry::Registry;
-
-/// A master, whose invariants are checked after every event.
-struct TestEnv {
-    master: Master,
-    now: Time,
-    next_link: u64,
-    agents: Vec<LinkId>,
-    /// As whom schedulers and operators connect.
-    caller: Caller,
-    /// What was made durable.
-    registry: Registry,
-    /// Records are durable at once.
-    persists: bool,
-    effects: Vec<Effect>,
-}
-
-impl TestEnv {
-    fn new() -> Self {
-        let master = Master::new(MasterConfig::default());
-        Self {
-            master,
-            now: Time(1_000_000_000),
-            next_link: 1,
-            agents: Vec::new(),
-            caller: Caller::default(),
-            registry: Registry::default(),
-            persists: true,
-            effects: Vec::new(),
-        }
-    }
-
-    fn handle(&mut self, event: Event) {
-        if let Event::Disconnected { link } = event {
-            self.agents.retain(|agent| *agent != link);
-        }
-        self.master.handle(self.now, event, &mut self.effects);
-        self.master.allocate(self.now, &mut self.effects);
-        self.master.sanity_check();
-        if self.persists {
-            self.persist();
-        }
-    }
-
-    /// Makes durable what waits for it.
-    fn persist(&mut self) {
-        let records = self.effects.extract_if(.., |effect| matches!(effect, Effect::Persist { .. }));
-        for record in records.collect::<Vec<_>>() {
-            let Effect::Persist { id, operation } = record else { unreachable!() };
-            self.registry.apply(operation);
-            self.handle(Event::Persisted { id });
-        }
-    }
-
-    fn link(&mut self) -> LinkId {
-        self.next_link += 1;
-        LinkId(self.next_link)
-    }
-
-    /// An agent joins; its id is `M-A1`, `M-A2` …
-    fn agent(&mut self, hostname: &str, resources: &str) -> LinkId {
-        let link = self.link();
-        self.handle(Event::AgentConnected { link });
-        self.register(link, hostname, resources, None, Vec::new());
-        link
-    }
-
-    fn register(&mut self, link: LinkId, hostname: &str, resources: &str, id: Option<&str>, tasks: Vec<TaskRecord>) {
-        let agent = AgentInfo {
-            hostname: hostname.into(),
-            address: "127.0.0.1".into(),
-            port: 1,
-            resources: resources.parse().unwrap(),
-            attributes: Vec::new(),
-            id: id.map(AgentId::from),
-        };
-        let register = Register { agent, version: "1".into(), secret: vec![1], tasks, ..Default::default() };
-        self.agents.push(link);
-        self.agent_says(link, agent_call::Call::Register(register));
-    }
-
-    fn agent_says(&mut self, link: LinkId, call: agent_call::Call) {
-        self.handle(Event::AgentCalled { link, call: AgentCall { call: Some(call) } });
-    }
-
-    /// A framework subscribes; its id is `M-F1`, `M-F2` …
-    fn framework(&mut self, name: &str) -> LinkId {
-        self.framework_of(
-            FrameworkInfo { name: name.into(), user: "u".into(), role: "r".into(), ..Default::default() },
-            None,
-        )
-    }
-
-    fn framework_of(&mut self, framework: FrameworkInfo, secret: Option<String>) -> LinkId {
-        let link = self.link();
-        self.handle(Event::SchedulerConnected { link, caller: self.caller.clone() });
-        self.call(link, Call::Subscribe(scheduler::Subscribe { framework, secret }));
-        link
-    }
-
-    fn call(&mut self, link: LinkId, call: Call) {
-        self.handle(Event::SchedulerCalled { link, call: scheduler::Call { call: Some(call) } });
-    }
-
-    fn accept(&mut self, link: LinkId, offer: &Offer, tasks: Vec<TaskInfo>) {
-        self.call(link, Call::Accept(scheduler::Accept { offer_ids: vec![offer.id.clone()], tasks, filters: None }));
-    }
-
-    fn report(&mut self, agent: LinkId, task: &str, state: TaskState, seq: u64) {
-        let mut status = TaskStatus::new(task.into(), state).because(Source::Agent, Reason::None, "");
-        status.update_seq = Some(seq);
-        status.agent_id = Some(AgentId::from("M-A1"));
-        let framework_id = FrameworkId::from("M-F1");
-        self.agent_says(
-            agent,
-            agent_call::Call::Update(StatusUpdate { framework_id, status, latest_state: state.into() }),
-        );
-    }
-
-    fn acknowledge(&mut self, link: LinkId, task: &str, update_seq: u64) {
-        let call = scheduler::Acknowledge { task_id: task.into(), agent_id: "M-A1".into(), update_seq };
-        self.call(link, Call::Acknowledge(call));
-    }
-
-    fn operator(&mut self, call: operator_call::Call) -> Vec<Result<operator_reply::Reply, String>> {
-        let link = self.link();
-        self.handle(Event::OperatorCalled {
-            link,
-            caller: self.caller.clone(),
-            call: OperatorCall { call: Some(call) },
-        });
-        let replies =
-            self.effects.extract_if(.., |effect| matches!(effect, Effect::Reply { link: to, .. } if *to == link));
-        replies
-            .map(|effect| match effect {
-                Effect::Reply { reply: Ok(OperatorReply { reply }), .. } => Ok(reply.unwrap()),
-                Effect::Reply { reply: Err(error), .. } => Err(error),
-                _ => unreachable!(),
-            })
-            .collect()
-    }
-
-    /// Time passes; agents that are connected have answered pings meanwhile.
-    fn after(&mut self, duration: Duration) {
-        self.now = self.now + duration;
-        for link in self.agents.clone() {
-            let call = Some(agent_call::Call::Pong(crate::protocol::Pong {}));
-            self.master.handle(self.now, Event::AgentCalled { link, call: AgentCall { call } }, &mut self.effects);
-        }
-        self.handle(Event::DeadlinePassed);
-    }
-
-    /// What a scheduler was told since the last look.
-    fn events(&mut self, to: LinkId) -> Vec<event::Event> {
-        let told =
-            self.effects.extract_if(.., |effect| matches!(effect, Effect::ToScheduler { link, .. } if *link == to));
-        told.map(|effect| match effect {
-            Effect::ToScheduler { event, .. } => event,
-            _ => unreachable!(),
-        })
-        .collect()
-    }
-
-    fn offers(&mut self, to: LinkId) -> Vec<Offer> {
-        let offers = self.events(to).into_iter().filter_map(|event| match event {
-            event::Event::Offers(offers) => Some(offers.offers),
-            _ => None,
-        });
-        offers.flatten().collect()
-    }
-
-    fn updates(&mut self, to: LinkId) -> Vec<(String, TaskState)> {
-        let updates = self.events(to).into_iter().filter_map(|event| match event {
-            event::Event::Update(update) => Some((update.status.task_id.to_string(), update.status.state())),
-            _ => None,
-        });
-        updates.collect()
-    }
-
-    /// What an agent was told since the last look.
-    fn told(&mut self, to: LinkId) -> Vec<agent_event::Event> {
-        let told = self.effects.extract_if(.., |effect| matches!(effect, Effect::ToAgent { link, .. } if *link == to));
-        told.map(|effect| match effect {
-            Effect::ToAgent { event, .. } => event,
-            _ => unreachable!(),
-        })
-        .collect()
-    }
-
-    fn launched(&mut self, on: LinkId) -> Vec<String> {
-        let runs = self.told(on).into_iter().filter_map(|event| match event {
-            agent_event::Event::RunTasks(run) => Some(run.tasks),
-            _ => None,
-        });
-        runs.flatten().map(|task| task.id.to_string()).collect()
-    }
-
-    fn live_tasks(&mut self) -> usize {
-        self.operator(operator_call::Call::ListTasks(ListTasks::default())).len()
-    }
-}
-
-fn task(id: &str, agent: &str, resources: &str) -> TaskInfo {
-    TaskInfo::command(id, agent.into(), resources.parse().unwrap(), CommandInfo::argv(["true"]))
-}
-
-fn refused(events: Vec<event::Event>) -> String {
-    let message = events.into_iter().find_map(|event| match event {
-        event::Event::Error(error) => Some(error.message),
-        event::Event::Update(update) => update.status.message,
-        _ => None,
-    });
-    message.expect("something was refused")
-}
+use super::{Caller, Effect, Event, MasterConfig};
+use crate::protocol::{ListTasks, TaskRecord, agent_call, agent_event, operator_call, operator_reply};
+use env::{TestEnv, refused, task};
 
 #[test]
 fn a_task_goes_from_offer_to_history() {
@@ -373,36 +158,6 @@ fn a_task_id_is_not_used_twice_at_once() {
     env.accept(scheduler, &offer, vec![task("t", "M-A1", "cpus:1"), task("t", "M-A1", "cpus:1")]);
     assert_eq!(env.updates(scheduler), [("t".into(), TaskState::TaskError)]);
     assert_eq!(env.launched(agent), ["t"]);
-}
-
-#[test]
-fn a_gang_is_launched_whole_or_not_at_all() {
-    let mut env = TestEnv::new();
-    let (one, two) = (env.agent("h1", "cpus:2"), env.agent("h2", "cpus:2"));
-    let scheduler = env.framework("f");
-    for offer in env.offers(scheduler) {
-        let filters = Some(Filters::refuse(Duration::from_secs(3600)));
-        env.call(scheduler, Call::Decline(scheduler::Decline { offer_ids: vec![offer.id], filters }));
-    }
-    let gang =
-        |id: &str| GangRequest { id: id.into(), slots: 4, per_slot: "cpus:1".parse().unwrap(), ..Default::default() };
-    env.call(scheduler, Call::RequestGang(scheduler::RequestGang { request: gang("g1") }));
-    let offer = env.offers(scheduler).remove(0);
-    assert_eq!((offer.parts.len(), offer.gang_id.as_deref()), (2, Some("g1")));
-
-    env.accept(scheduler, &offer, vec![task("a", "M-A1", "cpus:2"), task("b", "M-A2", "cpus:3")]);
-    assert_eq!(env.updates(scheduler), [("b".into(), TaskState::TaskError), ("a".into(), TaskState::TaskError)]);
-    env.call(scheduler, Call::RequestGang(scheduler::RequestGang { request: gang("g2") }));
-    let offer = env.offers(scheduler).remove(0);
-    env.accept(scheduler, &offer, vec![task("a", "M-A1", "cpus:2")]);
-    assert_eq!(env.updates(scheduler), [("a".into(), TaskState::TaskError)]);
-    env.call(scheduler, Call::RequestGang(scheduler::RequestGang { request: gang("g3") }));
-    let offer = env.offers(scheduler).remove(0);
-    env.accept(scheduler, &offer, vec![task("a", "M-A1", "cpus:2"), task("b", "M-A2", "cpus:2")]);
-    assert_eq!((env.launched(one), env.launched(two)), (vec!["a".to_string()], vec!["b".to_string()]));
-
-    env.report(one, "a", TaskState::TaskFailed, 1);
-    assert!(matches!(&env.told(two)[..], [agent_event::Event::KillTask(kill)] if kill.task_id.as_str() == "b"));
 }
 
 #[test]

@@ -1,12 +1,9 @@
 //! What peers may not ask for. Each refusal is a line for people.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use mesos_plugin_api::Time;
 use mesos_plugin_api::v1::{AgentId, AgentInfo, ExecutorId, FrameworkInfo, GangRequest, Resources, TaskInfo};
-
-use super::tasks::kill_grace;
 
 /// An agent's word about itself, in canonical form.
 pub(super) fn check_agent(mut info: AgentInfo) -> Result<AgentInfo, String> {
@@ -32,30 +29,13 @@ pub(super) fn check_framework(info: &FrameworkInfo) -> Result<(), String> {
     Ok(())
 }
 
-/// A gang request, in canonical form.
-pub(super) fn check_gang(request: &GangRequest) -> Result<GangRequest, String> {
-    let mut request = request.clone();
-    if request.slots == 0 {
-        return Err("a gang of 0 slots was asked for; ask for at least 1".to_string());
-    }
+/// A gang request, in canonical form; what can't be placed, the allocator refuses.
+pub(super) fn check_gang(mut request: GangRequest) -> Result<GangRequest, String> {
     request.per_slot = request.per_slot.checked().map_err(|error| format!("per slot: {error}"))?;
     request.per_agent = match request.per_agent {
         Some(resources) => Some(resources.checked().map_err(|error| format!("per agent: {error}"))?),
         None => None,
     };
-    if request.per_slot.scalars().next().is_none() && request.per_agent.as_ref().is_none_or(Resources::is_empty) {
-        return Err("a gang of slots without any resource was asked for".to_string());
-    }
-    let ranges = |resources: &Resources| resources.scalars_times(1) != *resources;
-    if ranges(&request.per_slot) || request.per_agent.as_ref().is_some_and(ranges) {
-        return Err("a gang's slots may hold scalars only, no ports, ranges or sets".to_string());
-    }
-    if request.agents.is_some_and(|agents| agents == 0 || agents > request.slots) {
-        return Err(format!("{} slots can't lie on {} agents", request.slots, request.agents.unwrap_or(0)));
-    }
-    if request.max_slots_per_agent == Some(0) {
-        return Err("at most 0 slots an agent were asked for".to_string());
-    }
     Ok(request)
 }
 
@@ -64,22 +44,22 @@ pub(super) struct Terms<'a> {
     pub(super) now: Time,
     /// What is left of the offers, by agent.
     pub(super) left: &'a mut BTreeMap<AgentId, Resources>,
-    /// The offers' earliest end.
+    /// The offers' end.
     pub(super) until: Option<Time>,
     /// Whether an executor runs there already, or starts with an earlier task of the same accept.
     pub(super) runs: &'a dyn Fn(&AgentId, &ExecutorId) -> bool,
     pub(super) id_in_use: bool,
 }
 
-/// Takes what the task needs, its executor's first start included, out of `left`; the task comes back in canonical form.
-pub(super) fn check_task(mut task: TaskInfo, terms: Terms<'_>) -> Result<TaskInfo, String> {
+/// Brings the task into canonical form and takes what it needs, its executor's first start included, out of `left`.
+pub(super) fn check_task(task: &mut TaskInfo, terms: Terms<'_>) -> Result<(), String> {
     if let Some(problem) = task.id.problem() {
         return Err(format!("its id {problem}"));
     }
     if terms.id_in_use {
         return Err("its id is in use by a task that has not ended".to_string());
     }
-    task.resources = task.resources.checked().map_err(|error| error.to_string())?;
+    task.resources = std::mem::take(&mut task.resources).checked().map_err(|error| error.to_string())?;
     match (&task.command, &mut task.executor) {
         (Some(_), Some(_)) | (None, None) => {
             return Err("it wants exactly one of a command and an executor".to_string());
@@ -100,8 +80,7 @@ pub(super) fn check_task(mut task: TaskInfo, terms: Terms<'_>) -> Result<TaskInf
         return Err("it asks for no resources".to_string());
     }
     if let Some(until) = terms.until {
-        let ends = task.max_duration_ms.map(|max| terms.now + Duration::from_millis(max) + kill_grace(&task));
-        if ends.is_none_or(|ends| ends > until) {
+        if task.over_within().is_none_or(|over| terms.now + over > until) {
             return Err(format!(
                 "the offer is held for a gang in {:.1} s; only tasks whose max_duration and grace end before may use it",
                 until.since(terms.now).as_secs_f64()
@@ -118,5 +97,5 @@ pub(super) fn check_task(mut task: TaskInfo, terms: Terms<'_>) -> Result<TaskInf
     let left =
         terms.left.get_mut(&task.agent_id).ok_or_else(|| format!("the agent {} is not in the offer", task.agent_id))?;
     *left = left.checked_sub(&needed).map_err(|shortage| format!("more is asked than was offered: {shortage}"))?;
-    Ok(task)
+    Ok(())
 }

@@ -100,7 +100,7 @@ impl TestEnv {
         let framework =
             FrameworkInfo { id: Some(framework.into()), name: framework.into(), ..FrameworkInfo::default() };
         let gang_id = Some("gang".to_string());
-        self.master(agent_event::Event::RunTasks(RunTasks { framework, tasks, gang_id }));
+        self.master(agent_event::Event::RunTasks(RunTasks { framework, tasks, gang_id, over_within_ms: None }));
     }
 
     pub(super) fn kill(&mut self, task: &str, grace_ms: Option<u64>) {

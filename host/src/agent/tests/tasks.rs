@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use mesos_plugin_api::v1::{CommandInfo, ExitStatus, Reason, Resources, TaskInfo, TaskState, Uri};
+use mesos_plugin_api::v1::{CommandInfo, ExitStatus, FrameworkInfo, Reason, Resources, TaskInfo, TaskState, Uri};
 
 use super::env::{TestEnv, task};
 use crate::agent::{Effect, Event, LocalId, Refusal, UPDATE_RETRY};
+use crate::protocol::{RunTasks, agent_event};
 
 const TERM: i32 = 15;
 const KILL: i32 = 9;
@@ -233,6 +234,34 @@ fn max_duration_counts_from_the_launch() {
     env.exited(1, ExitStatus::signal(9));
     env.acknowledge("t", 2);
     let end = env.last();
+    assert_eq!((end.state(), end.reason()), (TaskState::TaskFailed, Reason::MaxDurationReached));
+}
+
+#[test]
+fn what_is_lent_until_a_gang_starts_is_free_by_then_however_long_the_fetch_takes() {
+    let lent = TaskInfo { max_duration_ms: Some(7000), kill_grace_ms: Some(1000), ..task("t") };
+    let run = |env: &mut TestEnv| {
+        let framework = FrameworkInfo { id: Some("f".into()), name: "f".into(), ..FrameworkInfo::default() };
+        let tasks = vec![lent.clone()];
+        let run = RunTasks { framework, tasks, gang_id: None, over_within_ms: Some(10_000) };
+        env.master(agent_event::Event::RunTasks(run));
+    };
+    let mut late = TestEnv::new();
+    run(&mut late);
+    late.pass(Duration::from_secs(5));
+    late.launched(1);
+    late.acknowledge("t", 1);
+    late.take();
+    late.pass(Duration::from_secs(4));
+    assert_eq!(late.signals(), [(1, TERM)], "3 s before its own time is over");
+    late.pass(Duration::from_secs(1));
+    assert_eq!(late.signals(), [(1, KILL)]);
+
+    let mut never = TestEnv { prepares: false, ..TestEnv::new() };
+    run(&mut never);
+    never.take();
+    never.pass(Duration::from_secs(9));
+    let end = never.last();
     assert_eq!((end.state(), end.reason()), (TaskState::TaskFailed, Reason::MaxDurationReached));
 }
 

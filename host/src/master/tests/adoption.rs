@@ -1,7 +1,15 @@
 //! Masters that end, and what the next one makes of it.
 
-use super::*;
-use crate::protocol::{ExecutorEnded, ExecutorRecord};
+use std::time::Duration;
+
+use mesos_plugin_api::v1::scheduler::{self, call::Call, event};
+use mesos_plugin_api::v1::{AgentId, AgentInfo, ExecutorInfo, FrameworkInfo, OfferId, TaskId, TaskState, TaskStatus};
+
+use super::env::{TestEnv, task};
+use crate::master::{Effect, Event, LinkId, Master, MasterConfig};
+use crate::protocol::{
+    ExecutorEnded, ExecutorRecord, Register, TaskRecord, agent_call, agent_event, operator_call, operator_reply,
+};
 use crate::registry::Operation;
 
 /// What an agent brings to a new master.

@@ -79,7 +79,13 @@ impl TestEnv {
     }
 
     pub(super) async fn run(&mut self, tasks: Vec<TaskInfo>) {
-        self.tell(agent_event::Event::RunTasks(RunTasks { framework: framework(), tasks, gang_id: None })).await;
+        self.tell(agent_event::Event::RunTasks(RunTasks {
+            framework: framework(),
+            tasks,
+            gang_id: None,
+            over_within_ms: None,
+        }))
+        .await;
     }
 
     pub(super) async fn kill(&mut self, task: &str, grace_ms: Option<u64>) {
