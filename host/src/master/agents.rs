@@ -194,11 +194,13 @@ impl Master {
                 effects.push(Effect::ToAgent { link, event: agent_event::Event::KillTask(kill) });
             }
         }
-        for record in &register.executors {
-            let key = (record.framework_id.clone(), record.executor.id.clone());
+        let executors = register.executors.into_iter().map(|record| (record.framework_id, record.executor.id));
+        let executors: BTreeSet<_> = executors.collect();
+        for key in &executors {
             match self.frameworks.get(&key.0) {
-                None => drop(unknown_frameworks.insert(key.0)),
-                Some(framework) if framework.ending.is_some() || !self.agents[id].executors.contains_key(&key) => {
+                None => drop(unknown_frameworks.insert(key.0.clone())),
+                // It was told to end with the agent, or its tasks were.
+                Some(framework) if framework.ending.is_some() || !self.agents[id].executors.contains_key(key) => {
                     self.shut_executor_down(id, &key.0, &key.1, effects);
                 }
                 Some(_) => {}
@@ -221,14 +223,7 @@ impl Master {
                 effects,
             );
         }
-        let executors: BTreeSet<_> =
-            register.executors.into_iter().map(|record| (record.framework_id, record.executor.id)).collect();
-        let known = &self.agents[id].executors;
-        for (framework_id, executor_id) in executors.iter().filter(|key| !known.contains_key(*key)) {
-            // It was told to end with the agent, or its tasks were.
-            self.shut_executor_down(id, framework_id, executor_id, effects);
-        }
-        let gone: Vec<_> = known.keys().filter(|key| !executors.contains(*key)).cloned().collect();
+        let gone: Vec<_> = self.agents[id].executors.keys().filter(|key| !executors.contains(*key)).cloned().collect();
         for (framework_id, executor_id) in gone {
             self.executor_gone(
                 now,
