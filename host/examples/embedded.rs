@@ -45,7 +45,7 @@ fn main() {
 async fn run() -> Result<i32, Box<dyn std::error::Error>> {
     let cluster = Cluster::builder().start().await?;
     let info = FrameworkInfo { name: "example".into(), user: user(), role: "default".into(), ..Default::default() };
-    let mut framework = RunningFramework::start(cluster.client(), info, None, |_| Ok(Box::new(Once))).await?;
+    let mut framework = RunningFramework::start(cluster.client(), info, None, None, |_| Ok(Box::new(Once))).await?;
     let mut code = 1;
     while let Some(word) = framework.front.recv().await {
         match word {

@@ -32,7 +32,8 @@ impl ExecutorCalls {
         self.update(TaskStatus::new(task_id.clone(), state));
     }
 
-    /// Sends bytes to the scheduler: in order, once, also over failovers.
+    /// Sends bytes to the scheduler: in order, and once, also where another scheduler process takes over meanwhile. One that died
+    /// before it was done with them counts as not having got them.
     pub fn message(&mut self, data: Vec<u8>) {
         self.push(Call::Message(Message { data }));
     }

@@ -1,10 +1,14 @@
 //! A master without a cluster, for the tests of framework halves.
 
+#[cfg(test)]
+mod tests;
+mod volumes;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::framework::{Event, Started};
 use crate::v1::framework::{Connected, call::Call};
-use crate::v1::scheduler::{Accept, GangStatus, Offers, StateEntry, StateStored, Update};
+use crate::v1::scheduler::{Accept, GangStatus, Offers, StateEntry, StateStored, Update, VolumeState};
 use crate::v1::{
     AgentId, Attribute, FrameworkId, FrameworkInfo, GangRequest, Offer, OfferId, OfferPart, PluginRef, Reason,
     Resources, Source, TaskId, TaskInfo, TaskState, TaskStatus,
@@ -23,6 +27,8 @@ pub struct FakeMaster {
     offers: BTreeMap<OfferId, Offer>,
     tasks: BTreeMap<TaskId, (TaskInfo, TaskState)>,
     gangs: VecDeque<GangRequest>,
+    /// What is reserved by each volume of the framework.
+    volumes: BTreeMap<(AgentId, String), Resources>,
     timers: BTreeMap<u64, Time>,
     state: BTreeMap<String, Vec<u8>>,
     suppressed: bool,
@@ -48,6 +54,7 @@ impl FakeMaster {
             offers: BTreeMap::new(),
             tasks: BTreeMap::new(),
             gangs: VecDeque::new(),
+            volumes: BTreeMap::new(),
             timers: BTreeMap::new(),
             state,
             suppressed: false,
@@ -94,10 +101,12 @@ impl FakeMaster {
         self.now = self.now.max(now);
     }
 
-    /// Offers everything that is free, one offer an agent, unless the framework suppressed offers; then tries the gangs.
+    /// Offers everything that is free, one offer an agent and one a volume, unless the framework suppressed offers; then tries the
+    /// gangs.
     pub fn offer(&mut self) {
         if !self.suppressed {
-            let parts: Vec<OfferPart> = self.agents.keys().map(|id| self.part(id, self.free(id), None)).collect();
+            let mut parts: Vec<OfferPart> = self.agents.keys().map(|id| self.part(id, self.free(id), None)).collect();
+            parts.extend(self.volume_parts());
             let mut offers = Vec::new();
             for part in parts.into_iter().filter(|part| !part.resources.is_empty()) {
                 offers.push(self.open_offer(vec![part], None));
@@ -146,9 +155,9 @@ impl FakeMaster {
         self.send(Event::Update(Update { status }));
     }
 
-    /// Loses an agent: its offers are rescinded, its tasks lost.
+    /// Loses an agent: its offers are rescinded, its tasks lost, its volumes out of reach.
     pub fn lose_agent(&mut self, id: &AgentId) {
-        self.agents.remove(id);
+        let (hostname, _) = self.agents.remove(id).expect("the test loses an agent that is there");
         let gone = |offer: &&Offer| offer.parts.iter().any(|part| part.agent_id == *id);
         let offers: Vec<OfferId> = self.offers.values().filter(gone).map(|offer| offer.id.clone()).collect();
         offers.iter().for_each(|offer| self.rescind(offer));
@@ -160,6 +169,7 @@ impl FakeMaster {
         }
         let failure = crate::v1::scheduler::Failure { agent_id: id.clone(), ..Default::default() };
         self.send(Event::Failure(failure));
+        self.lose_volumes(id, &hostname);
     }
 
     /// Gives the framework any event, and carries out its calls.
@@ -197,6 +207,7 @@ impl FakeMaster {
                 };
                 self.send(Event::StateStored(StateStored { seq: put.seq.unwrap_or(0), error: None }));
             }
+            Call::DestroyVolume(destroy) => self.destroy_volume(destroy),
             Call::Finish(finish) => self.finished = Some((finish.exit_code, finish.message)),
             // Seen in `calls`; the test answers them.
             Call::Kill(_) | Call::ShutdownExecutor(_) | Call::Reconcile(_) | Call::Message(_) | Call::Reply(_) => {}
@@ -206,17 +217,27 @@ impl FakeMaster {
 
     fn accept(&mut self, accept: Accept) {
         let mut offered: BTreeMap<AgentId, Resources> = BTreeMap::new();
+        let mut reserved: BTreeMap<(AgentId, String), Resources> = BTreeMap::new();
         for id in &accept.offer_ids {
             let offer = self.offers.remove(id).unwrap_or_else(|| panic!("accepted offer {id} is open"));
+            assert!(offer.gang_id.is_none() || accept.create_volumes.is_empty(), "a gang's offer makes no volumes");
             for part in offer.parts {
-                *offered.entry(part.agent_id).or_default() += &part.resources;
+                let ordinary = offered.entry(part.agent_id.clone()).or_default();
+                match part.volume {
+                    Some(volume) => drop(reserved.insert((part.agent_id, volume.name), part.resources)),
+                    None => *ordinary += &part.resources,
+                }
             }
         }
+        for create in &accept.create_volumes {
+            self.create_volume(create, &mut offered);
+            reserved.insert((create.agent_id.clone(), create.name.clone()), create.reserve.clone());
+        }
         let mut executors = BTreeSet::new();
-        for task in accept.tasks {
+        for mut task in accept.tasks {
+            let mut needed = self.take_reserved(&mut task, &mut reserved);
             let left =
                 offered.get_mut(&task.agent_id).unwrap_or_else(|| panic!("task {} is on an offered agent", task.id));
-            let mut needed = task.resources.clone();
             if let Some(executor) = task.executor.as_ref().filter(|executor| !self.runs(&task.agent_id, &executor.id))
                 && executors.insert((task.agent_id.clone(), executor.id.clone()))
             {
@@ -225,6 +246,9 @@ impl FakeMaster {
             *left = left.checked_sub(&needed).unwrap_or_else(|shortage| panic!("task {}: {shortage}", task.id));
             let before = self.tasks.insert(task.id.clone(), (task.clone(), TaskState::TaskStaging));
             assert!(before.is_none(), "task id {} is new", task.id);
+        }
+        for create in accept.create_volumes {
+            self.tell_of_volume(&create.agent_id, &create.name, VolumeState::VolumeReady, None);
         }
     }
 
@@ -236,14 +260,19 @@ impl FakeMaster {
 
     fn free(&self, agent: &AgentId) -> Resources {
         let mut free = self.agents[agent].1.clone();
+        for (_, reserved) in self.volumes.iter().filter(|((on, _), _)| on == agent) {
+            free = free.checked_sub(reserved).expect("only free resources are reserved");
+        }
         let mut executors = BTreeSet::new();
         for task in self.live_tasks().into_iter().filter(|task| task.agent_id == *agent) {
-            free = free.checked_sub(&task.resources).expect("accept has checked it");
+            let ordinary = task.resources.checked_sub(&task.reserved()).expect("a part of them is reserved");
+            free = free.checked_sub(&ordinary).expect("accept has checked it");
             if let Some(executor) = task.executor.as_ref().filter(|executor| executors.insert(executor.id.clone())) {
                 free = free.checked_sub(&executor.resources).expect("accept has checked it");
             }
         }
-        for part in self.offers.values().flat_map(|offer| &offer.parts).filter(|part| part.agent_id == *agent) {
+        let open = self.offers.values().flat_map(|offer| &offer.parts);
+        for part in open.filter(|part| part.agent_id == *agent && part.volume.is_none()) {
             free = free.checked_sub(&part.resources).expect("only free resources are offered");
         }
         free
@@ -257,6 +286,7 @@ impl FakeMaster {
             resources,
             attributes: vec![Attribute::text("rack", "r1")],
             slots,
+            volume: None,
         }
     }
 

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use crate::Time;
 pub use crate::v1::framework::event::Event;
-use crate::v1::framework::{CancelTimer, Finish, PauseStdin, SetTimer, call::Call};
+use crate::v1::framework::{CancelTimer, Finish, PauseStdin, PutState, SetTimer, call::Call};
 pub use crate::v1::framework::{Follow, FollowFile, Output, Progress, Started};
 use crate::v1::scheduler::{
-    Accept, CancelGang, Decline, Kill, Message, PutState, Reconcile, Reply, RequestGang, Revive, ShutdownExecutor,
-    Suppress,
+    Accept, CancelGang, CreateVolume, Decline, DestroyVolume, Kill, Message, Reconcile, Reply, RequestGang, Revive,
+    ShutdownExecutor, Suppress,
 };
 use crate::v1::{AgentId, ExecutorId, Filters, GangRequest, OfferId, TaskId, TaskInfo};
 
@@ -16,9 +16,13 @@ use crate::v1::{AgentId, ExecutorId, Filters, GangRequest, OfferId, TaskId, Task
 /// simulator can drive it; sockets and threads that it needs live in the plugin's shell, which hands bytes in (see
 /// [`Injector`](crate::Injector)).
 ///
-/// The first event is [`Event::Started`]. A status update is acknowledged for the framework once its `on_event` has returned
-/// and the state that it stored meanwhile is durable; until then the update comes again after a failover, so a framework must
-/// bear to see one twice.
+/// The first event is [`Event::Started`]. Each event is a transaction: all that is stored in answer to it ([`Calls::put_state`]) is
+/// kept together or not at all, and messages, replies and the acknowledgement of the event go out when it is kept.
+///
+/// A framework outlives its scheduler's process: another one starts with [`Event::Started`] that carries what was stored, hears of
+/// every live task by an update, and goes on. What was not kept of the last events is as if they hadn't been: messages from
+/// executors come again that weren't done with, and what was said together with a change of the state is said if it hasn't
+/// arrived. A status update, which says how a task *is*, may be seen twice.
 pub trait Framework: Send {
     /// Takes one event and answers with calls.
     fn on_event(&mut self, now: Time, event: Event, calls: &mut Calls);
@@ -43,7 +47,25 @@ impl Calls {
         tasks: Vec<TaskInfo>,
         filters: Option<Filters>,
     ) {
-        self.push(Call::Accept(Accept { offer_ids: offers.into_iter().collect(), tasks, filters }));
+        let (offer_ids, create_volumes) = (offers.into_iter().collect(), Vec::new());
+        self.push(Call::Accept(Accept { offer_ids, tasks, filters, create_volumes }));
+    }
+
+    /// Makes volumes on offers and launches tasks, which may mount them at once; what they leave over is declined for the default
+    /// time. An [`Event::VolumeStatus`] answers for each volume.
+    pub fn create_volumes(
+        &mut self,
+        offers: impl IntoIterator<Item = OfferId>,
+        create_volumes: Vec<CreateVolume>,
+        tasks: Vec<TaskInfo>,
+    ) {
+        let offer_ids = offers.into_iter().collect();
+        self.push(Call::Accept(Accept { offer_ids, tasks, filters: None, create_volumes }));
+    }
+
+    /// Removes a volume with all that is in it; [`Event::VolumeStatus`] answers.
+    pub fn destroy_volume(&mut self, agent_id: AgentId, name: &str) {
+        self.push(Call::DestroyVolume(DestroyVolume { agent_id, name: name.to_string() }));
     }
 
     /// Gives an offer back and doesn't want these resources for so long.
@@ -87,9 +109,10 @@ impl Calls {
         self.push(Call::Reconcile(Reconcile { task_ids }));
     }
 
-    /// Sends bytes to an executor: in order, once, also over failovers, as long as both live.
+    /// Sends bytes to an executor: in order and once. They outlive this scheduler's process when state was stored in answer to the
+    /// same event and they are at most 60 KB; or when they answer a message of that executor, which comes again otherwise.
     pub fn message(&mut self, agent_id: AgentId, executor_id: ExecutorId, data: Vec<u8>) {
-        self.push(Call::Message(Message { agent_id, executor_id, data, seq: None }));
+        self.push(Call::Message(Message { agent_id, executor_id, data, ..Message::default() }));
     }
 
     /// A piece of the answer to a request.
@@ -107,7 +130,8 @@ impl Calls {
         self.push(Call::Reply(Reply { request_id, data: None, done: Some(true), error: Some(error.into()) }));
     }
 
-    /// Stores a value durably, or deletes it; [`Event::StateStored`] with `seq` follows.
+    /// Stores a value durably, or deletes it; [`Event::StateStored`] with `seq` follows. Nothing needs to wait for that: what is
+    /// said to others goes out after it. Keys that begin with `mesos:` are refused.
     pub fn put_state(&mut self, key: &str, value: Option<Vec<u8>>, seq: u64) {
         self.push(Call::PutState(PutState { key: key.to_string(), value, seq: Some(seq) }));
     }

@@ -43,7 +43,7 @@ pub use fake_master::FakeMaster;
 pub use framework::{Calls, Framework};
 pub use plugin::{Injector, Plugin};
 pub use time::Time;
-pub use words::KILL_GRACE;
+pub use words::{KILL_GRACE, VOLUME_NAME_MAX, volume_name_problem};
 
 /// The messages of Mesos v1 as this cluster speaks them, made from `proto/*.proto`.
 #[allow(missing_docs, clippy::all)]

@@ -209,6 +209,7 @@ impl TaskInfo {
             kill_grace_ms: None,
             max_duration_ms: None,
             labels: Vec::new(),
+            volumes: Vec::new(),
         }
     }
 
@@ -222,6 +223,35 @@ impl TaskInfo {
     ) -> Self {
         let command = Self::command(id, agent_id, resources, CommandInfo::default());
         Self { command: None, executor: Some(executor), data: Some(data), ..command }
+    }
+}
+
+impl TaskInfo {
+    /// The same with a volume of its framework at `path` in its sandbox.
+    pub fn mounting(mut self, volume: &str, path: &str) -> Self {
+        let (name, path) = (volume.to_string(), path.to_string());
+        self.volumes.push(v1::VolumeMount { name, path, read_only: None, reserved: None });
+        self
+    }
+
+    /// What of its resources comes out of the reservations of volumes, as far as the master has said.
+    pub fn reserved(&self) -> Resources {
+        self.volumes.iter().filter_map(|mount| mount.reserved.as_ref()).sum()
+    }
+}
+
+/// The longest name of a volume, and of a mount's path, in bytes.
+pub const VOLUME_NAME_MAX: usize = 128;
+
+/// Why a text is no name for a volume or its mount, if so: both name a folder.
+pub fn volume_name_problem(name: &str) -> Option<&'static str> {
+    match name {
+        "" => Some("is empty"),
+        _ if name.len() > VOLUME_NAME_MAX => Some("is longer than 128 bytes"),
+        _ if name.starts_with('.') => Some("begins with a dot"),
+        _ if name.contains('/') => Some("contains a slash"),
+        _ if name.contains(char::is_control) => Some("contains a control character"),
+        _ => None,
     }
 }
 
@@ -247,6 +277,11 @@ impl Offer {
     /// is lent to those only that are over before the gang begins.
     pub fn has_time_for(&self, now: Time, over_within: Option<Duration>) -> bool {
         self.available_until_ns.is_none_or(|until| over_within.is_some_and(|over| (now + over).as_nanos() <= until))
+    }
+
+    /// The volume whose reservation it offers, if it is such an offer.
+    pub fn volume(&self) -> Option<&v1::Volume> {
+        self.parts.first()?.volume.as_ref()
     }
 
     /// All that it offers, summed over its agents.

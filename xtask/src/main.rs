@@ -4,6 +4,7 @@
 //! demo      a real MPI program through an embedded cluster, from a clean machine
 //! test      everything that must hold before a change goes in; `.ci/run` calls it
 //! bench     figures, each as a ratio to what the machine can do
+//! fuzz      look for bytes on which something does not hold
 //! install   what a user needs, into a folder
 //! ```
 
@@ -17,6 +18,7 @@ mod workspace;
 
 mod bench;
 mod demo;
+mod fuzz;
 mod install;
 mod test;
 
@@ -44,6 +46,11 @@ fn run(matches: &ArgMatches) -> Result<bool> {
                 ["pairs", "tasks"].map(|name| *matches.get_one::<u32>(name).expect("it has a default"));
             bench::run(pairs as usize, tasks as usize, matches.get_one::<String>("filter").map(String::as_str))
         }
+        ("fuzz", matches) => {
+            let target = matches.get_one::<String>("target").expect("clap wants it");
+            let seconds = *matches.get_one::<u32>("seconds").expect("it has a default");
+            fuzz::run(target, seconds, matches.get_flag("keep"))
+        }
         ("install", matches) => install::run(matches.get_one::<PathBuf>("prefix").expect("clap wants it")),
         (other, _) => unreachable!("clap knows no {other}"),
     }
@@ -67,6 +74,16 @@ fn command() -> Command {
         .arg(number("pairs", "20", "How many pairs of measurements each figure takes"))
         .arg(number("tasks", "5000", "How many tasks one measurement runs"))
         .arg(Arg::new("filter").value_name("FILTER").help("Only figures whose name contains this"));
+    let fuzz = Command::new("fuzz")
+        .about("Look for bytes on which a target of tests/fuzz does not hold")
+        .arg(Arg::new("target").value_name("TARGET").required(true).help("A file of fuzz/fuzz_targets, such as master"))
+        .arg(number("seconds", "60", "How long"))
+        .arg(
+            Arg::new("keep")
+                .long("keep")
+                .action(ArgAction::SetTrue)
+                .help("Then replace fuzz/corpus/TARGET by the fewest inputs that reach as much as all that was found"),
+        );
     let prefix =
         Arg::new("prefix").long("prefix").required(true).value_name("DIR").value_parser(value_parser!(PathBuf));
     let install = Command::new("install")
@@ -76,7 +93,7 @@ fn command() -> Command {
         .about("Development commands of mesos")
         .max_term_width(100)
         .subcommand_required(true)
-        .subcommands([demo, test, bench, install])
+        .subcommands([demo, test, bench, fuzz, install])
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Arg, ArgAction, Command};
 use mesos_host::protocol::{ListTasks, TaskRow, operator_call, operator_reply};
-use mesos_plugin_api::v1::Reason;
+use mesos_plugin_api::v1::{Reason, TaskState};
 use serde::Serialize;
 
 use super::{Group, Verb, examples, framework_arg};
@@ -109,12 +109,16 @@ impl Task {
 /// Why it is in its state, where that isn't plain.
 fn note(row: &TaskRow) -> String {
     let status = &row.status;
+    if status.state() == TaskState::TaskFinished {
+        return NONE.to_string();
+    }
     let exit = status.exit.as_ref().filter(|exit| !exit.success()).map(ToString::to_string);
     status.message.clone().filter(|message| !message.is_empty()).or(exit).unwrap_or_else(|| NONE.to_string())
 }
 
 impl Row for Task {
     const HEADINGS: &'static [&'static str] = &["ID", "FRAMEWORK", "HOST", "STATE", "USES", "FOR", "WHY"];
+    const ENDS_IN_PROSE: bool = true;
 
     fn cells(&self) -> Vec<String> {
         vec![
@@ -136,7 +140,7 @@ impl Row for Task {
 #[cfg(test)]
 mod tests {
     use mesos_plugin_api::v1::{
-        AgentId, CommandInfo, ExitStatus, FrameworkId, Resources, Source, TaskId, TaskInfo, TaskState, TaskStatus,
+        AgentId, CommandInfo, ExitStatus, FrameworkId, Resources, Source, TaskId, TaskInfo, TaskStatus,
     };
 
     use super::*;

@@ -8,6 +8,7 @@
 //!
 //! It returns when the framework has ended and everything that was followed is written.
 
+mod bar_line;
 mod followers;
 mod input;
 mod screen;
@@ -57,6 +58,9 @@ pub struct Ended {
     pub framework_id: Option<FrameworkId>,
 }
 
+/// Hears under which id and secret a master knows the framework.
+pub type Registered<'a> = dyn FnMut(&FrameworkId, &str) -> Result<()> + Send + 'a;
+
 /// Runs a framework in this process and stays in front of it until it has ended.
 ///
 /// # Errors
@@ -68,14 +72,28 @@ pub async fn run(
     make: impl FnOnce(Injector) -> Result<Box<dyn Framework>, String>,
     options: Options,
 ) -> Result<Ended> {
+    let running = RunningFramework::start(client.clone(), info, plugin, None, make).await?;
+    stay(client, running, options, &mut |_, _| Ok(())).await
+}
+
+/// Stays in front of a framework that was started, until it has ended. `registered` hears whenever a master knows the framework, by
+/// which id and secret.
+///
+/// # Errors
+/// `registered` fails.
+pub async fn stay(
+    client: &MasterClient,
+    running: RunningFramework,
+    options: Options,
+    registered: &mut Registered<'_>,
+) -> Result<Ended> {
     let (signals, presses) = input::signals()?;
-    let running = RunningFramework::start(client.clone(), info, plugin, make).await?;
     let events = running.events();
     let (pause, paused) = watch::channel(false);
     // Input has a task of its own: while the framework is busy it waits there, and output goes on.
     let forward = tokio::spawn(input::forward(signals, options.stdin.then_some(paused), events.clone()));
     let screen = Screen::start(options.quiet);
-    let attended = attend(client, running.front, &events, presses, &pause, &screen).await;
+    let attended = attend(client, running.front, &events, presses, &pause, &screen, registered).await;
     forward.abort();
     screen.end().await;
     attended
@@ -89,6 +107,7 @@ async fn attend(
     mut presses: mpsc::Receiver<Press>,
     pause: &watch::Sender<bool>,
     screen: &Screen,
+    registered: &mut Registered<'_>,
 ) -> Result<Ended> {
     let mut framework_id = None;
     let mut followers = None;
@@ -112,7 +131,10 @@ async fn attend(
             }
         };
         match word {
-            Some(Front::Registered(id)) => framework_id = Some(id),
+            Some(Front::Registered { framework_id: id, secret }) => {
+                registered(&id, &secret)?;
+                framework_id = Some(id);
+            }
             Some(Front::Output(output)) => screen.show(Word::Bytes(output.stderr == Some(true), output.data)).await,
             Some(Front::Follow(follow)) => {
                 let id = framework_id.as_ref().ok_or_else(|| anyhow!("a framework without an id has no tasks"))?;

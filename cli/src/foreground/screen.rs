@@ -9,6 +9,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use mesos_plugin_api::framework::Progress;
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::bar_line;
+
 /// Words that wait to be shown; then whoever has more waits.
 const WORDS_MAX: usize = 256;
 /// How often a bar without news moves, so that one sees that it lives.
@@ -94,7 +96,7 @@ pub struct Writer<O, E> {
 impl<O: Write, E: Write> Writer<O, E> {
     /// Writes to these two; bars go to the process's standard error.
     pub fn new(out: O, err: E, bars: bool) -> Self {
-        let target = if bars { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let target = if bars { bar_line::target() } else { ProgressDrawTarget::hidden() };
         let multi = MultiProgress::with_draw_target(target);
         Self {
             out,
@@ -181,7 +183,7 @@ impl<O: Write, E: Write> Writer<O, E> {
 
     fn draw_bars(&mut self) {
         if self.shown && !self.mid_line && !self.bars.is_empty() {
-            self.multi.set_draw_target(ProgressDrawTarget::stderr());
+            self.multi.set_draw_target(bar_line::target());
         }
     }
 }

@@ -91,7 +91,7 @@ impl TestEnv {
         let client = MasterClient::Local(self.master.local());
         let (front, presses) = (self.front_in.take().expect("once"), self.presses.take().expect("once"));
         let (pause, _paused) = watch::channel(false);
-        let ended = attend(&client, front, &self.events_out, presses, &pause, &self.screen).await;
+        let ended = attend(&client, front, &self.events_out, presses, &pause, &self.screen, &mut |_, _| Ok(())).await;
         self.screen.end().await;
         ended
     }

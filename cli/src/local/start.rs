@@ -52,8 +52,8 @@ pub async fn up(folders: &StateFolders, plan: &Plan) -> Result<()> {
     let _lock = folders.lock()?;
     if let Some(record) = super::running(folders)? {
         let agents = record.agents.iter().filter(|agent| agent.process.lives()).count();
-        let address = record.master.address;
-        eprintln!("mesos: a local cluster runs already, at {address} with {agents} agents; 'mesos down' ends it");
+        let (address, agents) = (record.master.address, some_agents(agents));
+        eprintln!("mesos: a local cluster with {agents} runs already at {address}; 'mesos down' ends it");
         return Ok(());
     }
     if let Some(record) = orphaned(folders)? {
@@ -319,9 +319,13 @@ fn last_lines(log: &Path) -> String {
 }
 
 fn say_how_to_use(address: &str, plan: &Plan) {
-    let agents = if plan.agents == 1 { "one agent".to_string() } else { format!("{} agents", plan.agents) };
-    eprintln!("mesos: a cluster with {agents} runs at {address}; commands find it by themselves:");
+    let agents = some_agents(plan.agents as usize);
+    eprintln!("mesos: a cluster with {agents} runs at {address}; now try:");
     eprintln!("  mesos run -- hostname   runs a command on it");
     eprintln!("  mesos agents            shows its agents");
     eprintln!("  mesos down              ends it");
+}
+
+fn some_agents(count: usize) -> String {
+    if count == 1 { "one agent".to_string() } else { format!("{count} agents") }
 }

@@ -10,7 +10,6 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 pub use moments::{age, iso, now_ns};
-pub use table::render as table;
 
 /// How a listing is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +41,8 @@ impl Format {
 pub trait Row: Serialize {
     /// Headings of the table.
     const HEADINGS: &'static [&'static str];
+    /// The last column holds sentences, which are wrapped where a terminal is too narrow for them.
+    const ENDS_IN_PROSE: bool = false;
     /// What the table shows under them.
     fn cells(&self) -> Vec<String>;
     /// What a person would type to mean it.
@@ -50,6 +51,7 @@ pub trait Row: Serialize {
 
 impl<R: Row> Row for &R {
     const HEADINGS: &'static [&'static str] = R::HEADINGS;
+    const ENDS_IN_PROSE: bool = R::ENDS_IN_PROSE;
 
     fn cells(&self) -> Vec<String> {
         R::cells(self)
@@ -74,10 +76,17 @@ pub fn show<R: Row>(format: Format, rows: &[R], nothing: &str) -> Result<()> {
 fn render<R: Row>(format: Format, rows: &[R]) -> Result<String> {
     Ok(match format {
         Format::Table if rows.is_empty() => String::new(),
-        Format::Table => table::render(rows),
+        Format::Table => table(rows),
         Format::Json => serde_json::to_string_pretty(rows)? + "\n",
         Format::Quiet => rows.iter().map(|row| format!("{}\n", row.id())).collect(),
     })
+}
+
+/// A table as wide as the terminal, if standard output is one.
+pub fn table<R: Row>(rows: &[R]) -> String {
+    let terminal = console::Term::stdout();
+    let width = if terminal.is_term() { terminal.size_checked().map(|(_, columns)| columns) } else { None };
+    table::render(rows, width)
 }
 
 /// Writes text to standard output, whose reader may have left.

@@ -254,6 +254,7 @@ fn an_offer_held_for_a_gang_takes_only_tasks_that_end_in_time() {
             resources: Resources::new(1.0, 100.0),
             attributes: Vec::new(),
             slots: None,
+            volume: None,
         };
         let now = Time(5_000_000_000);
         let offer = Offer {

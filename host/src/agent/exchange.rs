@@ -41,7 +41,7 @@ impl Agent {
         }
     }
 
-    pub(super) fn to_process(&mut self, id: LocalId, body: Body, scheduler_seq: Option<u64>, out: &mut Out) {
+    pub(super) fn to_process(&mut self, id: LocalId, body: Body, scheduler_seq: Option<(u64, u64)>, out: &mut Out) {
         let executor = self.executors.get_mut(&id).expect("the caller has it");
         let seq = executor.to_process.push(ToProcess { body: body.clone(), scheduler_seq });
         if executor.connected {
@@ -55,8 +55,8 @@ impl Agent {
         match frame.frame {
             Some(frame::Frame::Confirm(seq)) => {
                 let confirmed = executor.to_process.confirm(seq);
-                if let Some(seq) = confirmed.iter().filter_map(|item| item.scheduler_seq).max() {
-                    self.acknowledge_to_scheduler(id, seq, out);
+                if let Some(position) = confirmed.iter().filter_map(|item| item.scheduler_seq).max() {
+                    self.acknowledge_to_scheduler(id, position, out);
                 }
             }
             Some(frame::Frame::Numbered(numbered)) => {
@@ -158,33 +158,47 @@ impl Agent {
         out: &mut Out,
     ) {
         // To an executor that isn't here: its scheduler hears of the end.
-        let Some(&id) = self.by_executor.get(&(framework_id, message.executor_id)) else { return };
+        let key = (framework_id, message.executor_id.clone());
+        let Some(&id) = self.by_executor.get(&key) else { return };
+        let framework_id = key.0;
         let executor = self.executors.get_mut(&id).expect("indexed");
         let full =
             executor.to_process.len() >= EXECUTOR_FRAMES_MAX || executor.to_process.bytes() >= EXECUTOR_FRAME_BYTES_MAX;
         if !executor.is_live() || full {
             return;
         }
-        match message.seq {
-            Some(seq) if executor.from_scheduler.take(seq) => {
-                self.to_process(id, Body::Message(message.data), Some(seq), out);
-            }
+        let Some(seq) = message.seq else { return self.to_process(id, Body::Message(message.data), None, out) };
+        let incarnation = message.incarnation();
+        if executor.from_scheduler.take_of(incarnation, message.settled(), seq) {
+            self.to_process(id, Body::Message(message.data), Some((incarnation, seq)), out);
+        } else if let Some(confirmed) = self.confirmed_by_process(id, incarnation) {
             // Sent again: the acknowledgement was lost, or is still to come from the process.
-            Some(_) => {
-                let waiting = executor.to_process.iter().find_map(|(_, item)| item.scheduler_seq);
-                let confirmed = waiting.map_or(executor.from_scheduler.taken(), |first| first - 1);
-                if confirmed > 0 {
-                    self.acknowledge_to_scheduler(id, confirmed, out);
-                }
-            }
-            None => self.to_process(id, Body::Message(message.data), None, out),
+            self.acknowledge_to_scheduler(id, confirmed, out);
+        }
+        // An early one answers nothing yet: it comes again after what is missing. One that was taken has answered.
+        let taken = (incarnation, seq) <= self.executors[&id].from_scheduler.position();
+        if let Some(answers) = message.answers.filter(|_| taken) {
+            self.on_message_acknowledge(framework_id, &answers, out);
         }
     }
 
-    fn acknowledge_to_scheduler(&self, id: LocalId, seq: u64, out: &mut Out) {
+    /// Up to where the process has confirmed what this incarnation of its scheduler sent.
+    fn confirmed_by_process(&self, id: LocalId, incarnation: u64) -> Option<(u64, u64)> {
+        let executor = &self.executors[&id];
+        let (newest, taken) = executor.from_scheduler.position();
+        if incarnation < newest {
+            // What it sent was taken before, or never comes again.
+            return Some((incarnation, u64::MAX));
+        }
+        let waiting = executor.to_process.iter().find_map(|(_, item)| item.scheduler_seq);
+        let waiting = waiting.filter(|(of, _)| *of == newest).map(|(_, seq)| seq);
+        Some((newest, waiting.map_or(taken, |first| first - 1))).filter(|(_, seq)| *seq > 0)
+    }
+
+    fn acknowledge_to_scheduler(&self, id: LocalId, (incarnation, seq): (u64, u64), out: &mut Out) {
         let (Some(executor), Some(agent_id)) = (self.executors.get(&id), self.id()) else { return };
-        let acknowledge =
-            scheduler::MessageAcknowledge { agent_id: agent_id.clone(), executor_id: executor.info.id.clone(), seq };
+        let (agent_id, executor_id) = (agent_id.clone(), executor.info.id.clone());
+        let acknowledge = scheduler::MessageAcknowledge { agent_id, executor_id, seq, incarnation: Some(incarnation) };
         let framework_id = executor.framework_id.clone();
         self.send(agent_call::Call::MessageAcknowledge(ExecutorMessageAcknowledge { framework_id, acknowledge }), out);
     }
@@ -196,6 +210,9 @@ impl Agent {
         out: &mut Out,
     ) {
         let Some(&id) = self.by_executor.get(&(framework_id, acknowledge.executor_id.clone())) else { return };
+        if acknowledge.incarnation.is_some_and(|incarnation| incarnation != id.0) {
+            return; // Meant for an earlier executor of this id.
+        }
         let executor = self.executors.get_mut(&id).expect("indexed");
         if executor.to_scheduler.confirm(acknowledge.seq).is_empty() {
             return;
@@ -229,7 +246,15 @@ impl Agent {
     fn send_message(&self, id: LocalId, seq: u64, data: Vec<u8>, out: &mut Out) {
         let (executor, agent_id) = (&self.executors[&id], self.id().expect("executors come after the registration"));
         let (agent_id, executor_id) = (agent_id.clone(), executor.info.id.clone());
-        let message = scheduler::Message { agent_id, executor_id, data, seq: Some(seq) };
+        let message = scheduler::Message {
+            agent_id,
+            executor_id,
+            data,
+            seq: Some(seq),
+            incarnation: Some(id.0),
+            settled: Some(executor.to_scheduler.settled()),
+            answers: None,
+        };
         let framework_id = executor.framework_id.clone();
         self.send(agent_call::Call::Message(ExecutorMessage { framework_id, message }), out);
     }

@@ -83,8 +83,8 @@ pub(super) enum Phase {
 #[derive(Debug)]
 pub(super) struct ToProcess {
     pub body: Body,
-    /// The scheduler's number, if it is a message.
-    pub scheduler_seq: Option<u64>,
+    /// The scheduler's incarnation and number, if it is a message.
+    pub scheduler_seq: Option<(u64, u64)>,
 }
 
 impl ToProcess {

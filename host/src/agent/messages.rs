@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 /// What is sent: numbered from 1 on, kept until confirmed.
 #[derive(Debug)]
-pub(super) struct Outbox<T> {
+pub(crate) struct Outbox<T> {
     seq_last: u64,
     pending: VecDeque<(u64, T)>,
     bytes: usize,
@@ -12,11 +12,11 @@ pub(super) struct Outbox<T> {
 }
 
 impl<T> Outbox<T> {
-    pub(super) fn new(size: fn(&T) -> usize) -> Self {
+    pub(crate) fn new(size: fn(&T) -> usize) -> Self {
         Self { seq_last: 0, pending: VecDeque::new(), bytes: 0, size }
     }
 
-    pub(super) fn push(&mut self, item: T) -> u64 {
+    pub(crate) fn push(&mut self, item: T) -> u64 {
         self.seq_last += 1;
         self.bytes += (self.size)(&item);
         self.pending.push_back((self.seq_last, item));
@@ -24,7 +24,7 @@ impl<T> Outbox<T> {
     }
 
     /// Takes off all up to and with `seq`, in order.
-    pub(super) fn confirm(&mut self, seq: u64) -> Vec<T> {
+    pub(crate) fn confirm(&mut self, seq: u64) -> Vec<T> {
         let mut confirmed = Vec::new();
         while self.pending.front().is_some_and(|(first, _)| *first <= seq) {
             let (_, item) = self.pending.pop_front().expect("looked at just now");
@@ -34,32 +34,38 @@ impl<T> Outbox<T> {
         confirmed
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &T)> {
+    /// All up to and with this one were confirmed.
+    pub(crate) fn settled(&self) -> u64 {
+        self.pending.front().map_or(self.seq_last, |(first, _)| first - 1)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &T)> {
         self.pending.iter().map(|(seq, item)| (*seq, item))
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.pending.len()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.pending.is_empty()
     }
 
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 }
 
-/// What was received: the number of the last that was taken.
+/// What was received of a numbered stream: who numbered it, and the last that was taken.
 #[derive(Debug, Default)]
-pub(super) struct Inbox {
+pub(crate) struct Inbox {
+    incarnation: u64,
     taken: u64,
 }
 
 impl Inbox {
     /// Whether it is the next; then it counts as taken. Anything else was taken before, or comes again after what is missing.
-    pub(super) fn take(&mut self, seq: u64) -> bool {
+    pub(crate) fn take(&mut self, seq: u64) -> bool {
         let is_next = seq == self.taken + 1;
         if is_next {
             self.taken = seq;
@@ -67,7 +73,24 @@ impl Inbox {
         is_next
     }
 
-    pub(super) fn taken(&self) -> u64 {
+    /// The same where a newer incarnation numbers anew, and none up to and with `settled` comes again.
+    pub(crate) fn take_of(&mut self, incarnation: u64, settled: u64, seq: u64) -> bool {
+        if incarnation > self.incarnation {
+            *self = Self { incarnation, taken: 0 };
+        }
+        if incarnation < self.incarnation {
+            return false;
+        }
+        self.taken = self.taken.max(settled);
+        self.take(seq)
+    }
+
+    pub(crate) fn taken(&self) -> u64 {
         self.taken
+    }
+
+    /// Whose numbers they are, and the last one.
+    pub(crate) fn position(&self) -> (u64, u64) {
+        (self.incarnation, self.taken)
     }
 }

@@ -18,12 +18,13 @@ mod core;
 mod event;
 mod executors;
 mod exchange;
-mod messages;
+pub(crate) mod messages;
 mod tasks;
 mod kills;
 mod statuses;
 mod timers;
 mod updates;
+mod sanity;
 pub mod shell;
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mesos_plugin_api::Time;
+use mesos_plugin_api::resources::Shortage;
 use mesos_plugin_api::v1::{
     ExitStatus, FrameworkId, FrameworkInfo, Reason, Resources, TaskId, TaskInfo, TaskState, TaskStatus,
 };
@@ -64,6 +65,20 @@ pub(super) struct Verdict {
 impl Verdict {
     pub(super) fn new(state: TaskState, reason: Reason, message: impl Into<String>) -> Self {
         Self { state, reason, message: message.into() }
+    }
+}
+
+/// What a task takes, and the executor that is launched for it.
+struct Asked {
+    task: Resources,
+    executor: Option<Resources>,
+}
+
+impl Asked {
+    /// What is left of `free`. One is taken after the other: a port that both ask for is there once.
+    fn of(&self, free: &Resources) -> Result<Resources, Shortage> {
+        let rest = free.checked_sub(&self.task)?;
+        self.executor.as_ref().map_or(Ok(rest.clone()), |executor| rest.checked_sub(executor))
     }
 }
 
@@ -193,13 +208,15 @@ impl Agent {
             let message = "the executor is ending; launch the task again";
             return self.refuse(id, Verdict::new(TaskState::TaskDropped, Reason::ExecutorTerminated, message), out);
         }
-        let needs_executor = executor.as_ref().filter(|_| launched.is_none());
-        let asked = needs_executor.iter().fold(task.info.resources.clone(), |sum, executor| sum + &executor.resources);
-        if let Some(shortage) = self.free.shortage(&asked) {
+        let asked = Asked {
+            task: task.info.resources.clone(),
+            executor: executor.as_ref().filter(|_| launched.is_none()).map(|executor| executor.resources.clone()),
+        };
+        if let Err(shortage) = asked.of(&self.free) {
             let message = format!("agent {} refused the task: {shortage}", self.settings.info.hostname);
             return self.wait_or_refuse(id, &asked, message, out);
         }
-        self.free = self.free.checked_sub(&task.info.resources).expect("checked just now");
+        self.free = self.free.checked_sub(&asked.task).expect("checked just now");
         match executor {
             None => self.checkpoint_task(id, out),
             Some(executor) => {
@@ -210,12 +227,12 @@ impl Agent {
     }
 
     /// A master offers the resources of a framework that was shut down before its last process has gone: such tasks wait.
-    fn wait_or_refuse(&mut self, id: LocalId, asked: &Resources, message: String, out: &mut Out) {
+    fn wait_or_refuse(&mut self, id: LocalId, asked: &Asked, message: String, out: &mut Out) {
         let leaving = self.tasks.values().filter(|task| self.is_leaving(task)).map(|task| &task.info.resources);
         let executors = self.executors.values().filter(|e| e.is_live() && self.is_removed(&e.framework_id));
         let soon =
             self.free.clone() + &leaving.chain(executors.map(|executor| &executor.info.resources)).sum::<Resources>();
-        if soon.contains(asked) {
+        if asked.of(&soon).is_ok() {
             if !self.queue.contains(&id) {
                 self.queue.push_back(id);
             }

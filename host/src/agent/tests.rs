@@ -3,4 +3,5 @@
 mod connection;
 mod env;
 mod executors;
+mod hostile;
 mod tasks;

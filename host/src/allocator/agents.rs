@@ -19,8 +19,10 @@ pub(super) struct Agent {
     pub(super) free: Resources,
     /// Kept for gangs.
     pub(super) held: Scalars,
-    /// What each framework has, offers included; none of them empty.
+    /// What each framework has, offers and reserved resources in use included; none of them empty.
     pub(super) allocated: Vec<(u32, Resources)>,
+    /// Set aside by volumes; few agents have any, and rows that a cycle walks over stay small.
+    pub(super) reserved: Option<Box<Reserved>>,
     /// The part of `allocated` that is known to come back by a time.
     pub(super) due: BTreeMap<(Time, u32), Scalars>,
     pub(super) active: bool,
@@ -34,6 +36,19 @@ pub(super) struct Agent {
     pub(super) passed_by: Vec<u32>,
 }
 
+#[derive(Debug, Default)]
+pub(super) struct Reserved {
+    pub(super) all: Resources,
+    /// The part that is in use, and allocated.
+    pub(super) used: Resources,
+}
+
+impl Reserved {
+    pub(super) fn idle(&self) -> Resources {
+        self.all.checked_sub(&self.used).expect("only what is reserved is used as such")
+    }
+}
+
 impl Agent {
     pub(super) fn new(id: AgentId, hostname: String, total: Resources) -> Self {
         let spare = Some(Part { agent: id.clone(), resources: total.clone(), slots: None });
@@ -44,6 +59,7 @@ impl Agent {
             total,
             held: Scalars::default(),
             allocated: Vec::new(),
+            reserved: None,
             due: BTreeMap::new(),
             active: true,
             overcommitted: false,
@@ -92,6 +108,48 @@ impl Agent {
         }
     }
 
+    /// What volumes keep that nobody uses.
+    pub(super) fn idle_reserved(&self) -> Resources {
+        self.reserved.as_ref().map(|reserved| reserved.idle()).unwrap_or_default()
+    }
+
+    /// What is offered to anyone at all, when nothing runs.
+    pub(super) fn unreserved(&self) -> Scalars {
+        let mut most = Scalars::of(&self.total);
+        self.reserved.iter().for_each(|reserved| most.sub(&reserved.all));
+        most
+    }
+
+    /// More is kept than before; where it comes from is the caller's affair.
+    pub(super) fn reserve(&mut self, resources: &Resources) {
+        self.reserved.get_or_insert_default().all += resources;
+        self.reckon_free();
+    }
+
+    pub(super) fn unreserve(&mut self, resources: &Resources) {
+        let id = &self.id;
+        let reserved = self.reserved.as_mut().unwrap_or_else(|| panic!("nothing is kept on agent {id}"));
+        assert!(reserved.idle().contains(resources), "nobody uses what is unreserved on agent {id}");
+        reserved.all = reserved.all.checked_sub(resources).expect("what lies idle is reserved");
+        self.reserved = self.reserved.take().filter(|reserved| !reserved.all.is_empty());
+        self.reckon_free();
+    }
+
+    pub(super) fn use_reserved(&mut self, framework: u32, resources: &Resources) {
+        let reserved = self.reserved.get_or_insert_default();
+        assert!(reserved.idle().contains(resources), "only what volumes keep on agent {} is used", self.id);
+        reserved.used += resources;
+        self.note(framework, resources);
+    }
+
+    pub(super) fn return_reserved(&mut self, framework: u32, resources: &Resources) {
+        let reserved = self.reserved.get_or_insert_default();
+        reserved.used = reserved.used.checked_sub(resources).unwrap_or_else(|shortage| {
+            panic!("more comes back to the volumes of agent {} than was used: {shortage}", self.id)
+        });
+        self.deduct(framework, resources);
+    }
+
     /// Takes resources back from a framework.
     pub(super) fn recover(&mut self, framework: u32, resources: &Resources) {
         if resources.is_empty() {
@@ -119,6 +177,22 @@ impl Agent {
         }
     }
 
+    /// Takes resources out of what a framework has.
+    fn deduct(&mut self, framework: u32, resources: &Resources) {
+        if resources.is_empty() {
+            return;
+        }
+        let index = self.allocated.iter().position(|(owner, _)| *owner == framework);
+        let index = index.unwrap_or_else(|| panic!("{resources} come back that weren't used on agent {}", self.id));
+        let had = &mut self.allocated[index].1;
+        *had = had
+            .checked_sub(resources)
+            .unwrap_or_else(|shortage| panic!("more comes back than was used on agent {}: {shortage}", self.id));
+        if had.is_empty() {
+            self.allocated.swap_remove(index);
+        }
+    }
+
     /// Gives all that a framework has back, and says what that was.
     pub(super) fn recover_all(&mut self, framework: u32) -> Resources {
         let all = self.allocated.iter().find(|(owner, _)| *owner == framework);
@@ -130,7 +204,7 @@ impl Agent {
 
     /// Free is what isn't in use; nothing of what is in use twice over, after the agent has lost some.
     pub(super) fn reckon_free(&mut self) {
-        let used: Resources = self.allocated.iter().map(|(_, resources)| resources).sum();
+        let used = self.allocated.iter().map(|(_, resources)| resources).sum::<Resources>() + &self.idle_reserved();
         match self.total.checked_sub(&used) {
             Ok(rest) => (self.free, self.overcommitted) = (rest, false),
             Err(_) => (self.free, self.overcommitted) = (clipped(&self.total, &used), true),

@@ -218,7 +218,7 @@ impl Allocator {
     /// Slots that an agent has room for with nothing else on it.
     pub(super) fn room_at_most(&self, shape: &Shape, agent: u32) -> u32 {
         let row = &self.agents[agent];
-        if shape.admits(&row.hostname, row.id.as_str()) { shape.slots_in(&Scalars::of(&row.total)) } else { 0 }
+        if shape.admits(&row.hostname, row.id.as_str()) { shape.slots_in(&row.unreserved()) } else { 0 }
     }
 
     /// Refuses gangs that have waited as long as they wanted to; from now on, others go by age.

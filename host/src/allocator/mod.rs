@@ -11,7 +11,8 @@
 //! ```
 //!
 //! A pure state machine: it is given events and the time, and answers with effects. What is offered counts as allocated to the
-//! framework until it is recovered, whether the offer is open, declined or turned into tasks. It knows nothing of offer ids,
+//! framework until it is recovered, whether the offer is open, declined or turned into tasks; what volumes reserve is set apart
+//! ([`reservations`]). It knows nothing of offer ids,
 //! offer timeouts, tasks or connections: those are the master's, who recovers what comes back.
 //!
 //! Dominant resource fairness (Ghodsi et al., NSDI 2011) over roles with weights, then over the frameworks of a role; offers
@@ -26,6 +27,7 @@ mod frameworks;
 mod gangs;
 mod placement;
 mod plan;
+mod reservations;
 mod sanity;
 mod scalars;
 mod slots;
@@ -100,6 +102,12 @@ impl Allocator {
     pub fn handle(&mut self, now: Time, event: Event, effects: &mut Vec<Effect>) {
         match event {
             Event::AddAgent { id, hostname, total, used } => self.add_agent(id, hostname, total, used),
+            Event::Reserve { framework, agent, resources } => self.reserve(framework.as_ref(), &agent, &resources),
+            Event::Unreserve { agent, resources } => self.unreserve(&agent, &resources),
+            Event::UseReserved { framework, agent, resources } => self.use_reserved(&framework, &agent, &resources),
+            Event::ReturnReserved { framework, agent, resources } => {
+                self.return_reserved(&framework, &agent, &resources)
+            }
             Event::UpdateAgent { id, total } => self.update_agent(&id, total),
             Event::RemoveAgent { id } => self.remove_agent(&id),
             Event::DeactivateAgent { id } => self.set_agent_active(&id, false),

@@ -19,15 +19,20 @@ impl Allocator {
         self.check_filters();
     }
 
-    /// What is allocated and what is free, the held part of it included, make up the agent.
+    /// What is allocated, what volumes keep and what is free, the held part of it included, make up the agent.
     fn check_agents(&self) {
         for (_, agent) in self.agents.iter() {
-            let used: Resources = agent.allocated.iter().map(|(_, resources)| resources).sum();
+            let allocated: Resources = agent.allocated.iter().map(|(_, resources)| resources).sum();
+            if let Some(reserved) = &agent.reserved {
+                assert!(reserved.all.contains(&reserved.used), "volumes use what they keep on agent {}", agent.id);
+                assert!(allocated.contains(&reserved.used), "what volumes use is allocated on agent {}", agent.id);
+            }
+            let used = allocated + &agent.idle_reserved();
             assert!(agent.allocated.iter().all(|(_, resources)| !resources.is_empty()), "an empty allocation is kept");
             if agent.overcommitted {
                 assert!(!agent.total.contains(&used) && agent.total.contains(&agent.free), "agent {}", agent.id);
             } else {
-                assert_eq!(used + &agent.free, agent.total, "allocated and free make up agent {}", agent.id);
+                assert_eq!(used + &agent.free, agent.total, "allocated, reserved and free make up agent {}", agent.id);
             }
             let free = Scalars::of(&agent.free);
             assert!(!agent.held.any_negative() && free.covers(&agent.held), "held is free on agent {}", agent.id);

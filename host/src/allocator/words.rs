@@ -32,6 +32,40 @@ pub enum Event {
         /// The agent.
         id: AgentId,
     },
+    /// A volume sets resources aside for its owner: nobody is offered them from here on.
+    Reserve {
+        /// The framework whose offer they were in; none if they are just there, on an agent that registers.
+        framework: Option<FrameworkId>,
+        /// The agent.
+        agent: AgentId,
+        /// What is set aside.
+        resources: Resources,
+    },
+    /// A volume is gone; nobody uses this part of its reservation.
+    Unreserve {
+        /// The agent.
+        agent: AgentId,
+        /// What anybody may be offered again.
+        resources: Resources,
+    },
+    /// Reserved resources are in use from now on and count as the framework's.
+    UseReserved {
+        /// The owner, as it runs now.
+        framework: FrameworkId,
+        /// The agent.
+        agent: AgentId,
+        /// What its task takes.
+        resources: Resources,
+    },
+    /// They are kept for their owner again.
+    ReturnReserved {
+        /// Who used them.
+        framework: FrameworkId,
+        /// The agent.
+        agent: AgentId,
+        /// What its task had.
+        resources: Resources,
+    },
     /// No offers of it: disconnected or draining.
     DeactivateAgent {
         /// The agent.

@@ -7,29 +7,35 @@
 //! ```
 //!
 //! The runner takes from the plugin what every framework would have to do alike: subscribing again after a lost connection,
-//! acknowledging updates once their effects are kept, numbering and resending messages, timers, voiding offers that a lost
-//! connection made void. It does not know what the framework schedules.
+//! acknowledging updates and messages once their effects are kept, numbering and resending messages, timers, voiding offers that a
+//! lost connection made void, and all of this also where it takes the framework over from a runner that died. It does not know what
+//! the framework schedules.
+//!
+//! One event is one transaction: what the half stores in answer to it is kept as a whole, together with how far messages were taken
+//! and which were sent; what it says to others (messages, replies, acknowledgements) goes out when that is kept.
 
-mod messages;
+mod updates;
+mod answers;
+mod calls;
+mod channels;
+mod state;
 pub mod shell;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use mesos_plugin_api::framework::{Event as HalfEvent, Follow, Output, Progress, Started};
-use mesos_plugin_api::v1::framework::{Connected, Disconnected, PauseStdin, Timer, call::Call as HalfCall};
+use mesos_plugin_api::v1::framework::{Connected, Disconnected, Timer};
 use mesos_plugin_api::v1::scheduler::{self, call::Call, event::Event as MasterEvent};
-use mesos_plugin_api::v1::{
-    AgentId, FrameworkInfo, GangRequest, OfferId, PluginRef, Reason, Source, TaskId, TaskState, TaskStatus,
-};
-use mesos_plugin_api::{Calls, Framework, Time};
+use mesos_plugin_api::v1::{FrameworkId, FrameworkInfo, GangRequest, OfferId, PluginRef};
+use mesos_plugin_api::{Framework, Time};
 
-use messages::Messages;
-
-/// Ended tasks whose late, repeated updates are still recognised.
-const ENDED_TASKS_MAX: usize = 20_000;
+use answers::{Answers, Cause};
+use channels::Channels;
+use state::Writes;
+use updates::Tasks;
 
 /// How often messages that weren't acknowledged are sent again.
 const RESEND_AFTER: Duration = Duration::from_secs(2);
@@ -56,10 +62,15 @@ pub enum Event {
 pub enum Effect {
     /// To the master.
     Call(Call),
-    /// Leave this master, which was replaced, and look for the one that leads; answered by `Disconnected`.
-    Leave,
-    /// The master knows the framework under this id.
-    Registered(mesos_plugin_api::v1::FrameworkId),
+    /// The master knows the framework.
+    Registered {
+        /// Under this id.
+        framework_id: FrameworkId,
+        /// And by this secret: whoever has both takes the framework over.
+        secret: String,
+    },
+    /// Close the connection to the master and open another: this one doesn't lead any more. Answered by `Disconnected`.
+    Disconnect,
     /// To the terminal of the command in front.
     Output(Output),
     /// Show these files there.
@@ -83,10 +94,6 @@ pub struct Runner {
     info: FrameworkInfo,
     plugin: Option<PluginRef>,
     secret: Option<String>,
-    /// The newest master's.
-    epoch: u64,
-    /// An old master, to which nobody listens.
-    leaving: bool,
     connected: bool,
     started: bool,
     ended: bool,
@@ -95,21 +102,19 @@ pub struct Runner {
     offers: BTreeSet<OfferId>,
     suppressed: bool,
     gangs: BTreeMap<String, GangRequest>,
-    /// Where each live task is.
-    live: BTreeMap<TaskId, AgentId>,
-    /// The last update of each live task that the half has seen.
-    seen: BTreeMap<TaskId, u64>,
-    /// Ended tasks in the order of their end, and their last update.
-    ended_tasks: VecDeque<(TaskId, u64)>,
+    tasks: Tasks,
     /// Calls that wait for a connection.
     queued: Vec<Call>,
-    messages: Messages,
+    channels: Channels,
+    writes: Writes,
+    answers: Answers,
     timers: BTreeMap<u64, Time>,
-    /// Writes of state that the master hasn't confirmed, by our number; the half's own number comes with them.
-    writes: BTreeMap<u64, scheduler::PutState>,
-    next_write: u64,
-    /// Acknowledgements that wait until all writes up to that number are kept.
-    held: VecDeque<(u64, scheduler::Acknowledge)>,
+    /// Which of the framework's schedulers this is, once the master has said so.
+    incarnation: Option<u64>,
+    /// Of the newest master that was heard.
+    master_epoch: u64,
+    /// Connected to an old master, to which nobody listens.
+    leaving: bool,
 }
 
 impl Runner {
@@ -125,8 +130,6 @@ impl Runner {
             info,
             plugin,
             secret,
-            epoch: 0,
-            leaving: false,
             connected: false,
             started: false,
             ended: false,
@@ -134,15 +137,15 @@ impl Runner {
             offers: BTreeSet::new(),
             suppressed: false,
             gangs: BTreeMap::new(),
-            live: BTreeMap::new(),
-            seen: BTreeMap::new(),
-            ended_tasks: VecDeque::new(),
+            tasks: Tasks::default(),
             queued: Vec::new(),
-            messages: Messages::default(),
+            channels: Channels::default(),
+            writes: Writes::default(),
+            answers: Answers::default(),
             timers: BTreeMap::new(),
-            writes: BTreeMap::new(),
-            next_write: 1,
-            held: VecDeque::new(),
+            incarnation: None,
+            master_epoch: 0,
+            leaving: false,
         }
     }
 
@@ -177,13 +180,13 @@ impl Runner {
 
     /// When [`Event::DeadlinePassed`] is due at the latest.
     pub fn deadline(&self) -> Option<Time> {
-        let resend = self.connected.then(|| self.messages.resend_at(RESEND_AFTER)).flatten();
+        let resend = self.connected.then(|| self.channels.due_at(RESEND_AFTER)).flatten();
         self.timers.values().copied().chain(resend).min()
     }
 
     /// Of the newest master that it has heard of; goes with everything that it sends.
     pub fn epoch(&self) -> u64 {
-        self.epoch
+        self.master_epoch
     }
 
     fn pass_deadlines(&mut self, now: Time, effects: &mut Vec<Effect>) {
@@ -199,20 +202,30 @@ impl Runner {
                 self.give(now, HalfEvent::Timer(Timer { id }), effects);
             }
         }
+        self.send_messages(now, RESEND_AFTER, effects);
+    }
+
+    /// Those that haven't been sent, or not for so long.
+    fn send_messages(&mut self, now: Time, resend_after: Duration, effects: &mut Vec<Effect>) {
         if self.connected && !self.ended {
-            effects.extend(self.messages.resend(now, RESEND_AFTER).into_iter().map(|m| Effect::Call(Call::Message(m))));
+            let due = self.channels.due(now, resend_after);
+            effects.extend(due.into_iter().map(|message| Effect::Call(Call::Message(message))));
         }
     }
 
     /// A master that was replaced and doesn't know it has nothing to say.
     fn epoch_heard(&mut self, epoch: u64, effects: &mut Vec<Effect>) {
-        if epoch < self.epoch && !std::mem::replace(&mut self.leaving, true) {
-            effects.push(Effect::Leave);
+        if epoch < self.master_epoch && !std::mem::replace(&mut self.leaving, true) {
+            effects.push(Effect::Disconnect);
         }
     }
 
     fn subscribe(&mut self, effects: &mut Vec<Effect>) {
-        let call = scheduler::Subscribe { framework: self.info.clone(), secret: self.secret.clone() };
+        let call = scheduler::Subscribe {
+            framework: self.info.clone(),
+            secret: self.secret.clone(),
+            incarnation: self.incarnation,
+        };
         effects.push(Effect::Call(Call::Subscribe(call)));
     }
 
@@ -220,6 +233,7 @@ impl Runner {
         if !std::mem::replace(&mut self.connected, false) {
             return;
         }
+        self.answers.forget_replies();
         for offer_id in std::mem::take(&mut self.offers) {
             self.give(now, HalfEvent::Rescind(scheduler::Rescind { offer_id }), effects);
         }
@@ -227,6 +241,10 @@ impl Runner {
     }
 
     fn master_says(&mut self, now: Time, event: MasterEvent, effects: &mut Vec<Effect>) {
+        // What isn't for this connection: the master has yet to say that it knows us.
+        if !self.connected && !matches!(event, MasterEvent::Subscribed(_) | MasterEvent::Error(_)) {
+            return;
+        }
         match event {
             MasterEvent::Subscribed(subscribed) => self.subscribed(now, subscribed, effects),
             MasterEvent::Offers(offers) => {
@@ -244,16 +262,28 @@ impl Runner {
             }
             MasterEvent::Update(update) => self.updated(now, update.status, effects),
             MasterEvent::Message(message) => {
-                if let Some(acknowledge) = self.messages.received(&message) {
-                    for message in self.messages.deliver(message) {
-                        self.give(now, HalfEvent::Message(message), effects);
-                    }
-                    effects.push(Effect::Call(Call::MessageAcknowledge(acknowledge)));
+                let seen = self.channels.has_taken(&message).then(|| answers::acknowledge(&message));
+                for message in self.channels.received(message) {
+                    let cause = Cause::Message(answers::acknowledge(&message));
+                    self.give_for(now, HalfEvent::Message(message), cause, effects);
+                }
+                // Our acknowledgement was lost.
+                if let Some(acknowledge) = seen {
+                    self.answer(now, answers::Answer::Message(acknowledge), effects);
                 }
             }
-            MasterEvent::MessageAcknowledge(acknowledge) => self.messages.acknowledged(&acknowledge),
+            MasterEvent::MessageAcknowledge(acknowledge) => {
+                let (arrived, owed) = self.channels.acknowledged(&acknowledge);
+                self.writes.messages_arrived(&arrived);
+                if let Some(owed) = owed {
+                    self.answer(now, answers::Answer::Message(owed), effects);
+                }
+                self.send_messages(now, RESEND_AFTER, effects);
+            }
             MasterEvent::Failure(failure) => {
-                self.messages.forget(&failure.agent_id, failure.executor_id.as_ref());
+                for (executor, messages) in self.channels.forget(&failure.agent_id, failure.executor_id.as_ref()) {
+                    self.writes.executor_gone(&executor, &messages);
+                }
                 self.give(now, HalfEvent::Failure(failure), effects);
             }
             MasterEvent::GangStatus(status) => {
@@ -265,6 +295,7 @@ impl Runner {
             MasterEvent::Request(request) => self.give(now, HalfEvent::Request(request), effects),
             MasterEvent::RequestCancelled(request) => self.give(now, HalfEvent::RequestCancelled(request), effects),
             MasterEvent::StateStored(stored) => self.stored(now, stored, effects),
+            MasterEvent::VolumeStatus(status) => self.give(now, HalfEvent::VolumeStatus(status), effects),
             MasterEvent::Error(error) => {
                 let fatal = error.fatal == Some(true);
                 let message = error.message.clone();
@@ -284,26 +315,38 @@ impl Runner {
         if self.leaving {
             return;
         }
-        self.epoch = subscribed.master_epoch;
+        self.master_epoch = subscribed.master_epoch;
         self.info.id = Some(subscribed.framework_id.clone());
-        let recovered = self.secret.replace(subscribed.secret).is_some();
+        let recovered = self.secret.replace(subscribed.secret.clone()).is_some();
+        self.incarnation = subscribed.incarnation;
         self.connected = true;
-        effects.push(Effect::Registered(subscribed.framework_id));
-        if !std::mem::replace(&mut self.started, true) {
-            let started = Started {
-                framework: self.info.clone(),
-                state: subscribed.state,
-                recovered: Some(recovered),
-                plugin: self.plugin.clone(),
-            };
-            self.give(now, HalfEvent::Started(started), effects);
-            for event in std::mem::take(&mut self.early) {
-                self.give(now, event, effects);
-            }
-        } else {
+        let (framework_id, secret) = (subscribed.framework_id.clone(), subscribed.secret.clone());
+        effects.push(Effect::Registered { framework_id, secret });
+        if std::mem::replace(&mut self.started, true) {
             self.resume(now, effects);
+        } else {
+            self.start(now, subscribed, recovered, effects);
         }
         self.give(now, HalfEvent::Connected(Connected {}), effects);
+    }
+
+    /// The half's first event; of a framework that is taken over it hears all, its live tasks too.
+    fn start(&mut self, now: Time, subscribed: scheduler::Subscribed, recovered: bool, effects: &mut Vec<Effect>) {
+        self.channels.begin(subscribed.incarnation());
+        let started = Started {
+            framework: self.info.clone(),
+            state: self.writes.restore(subscribed.state, &mut self.channels),
+            recovered: Some(recovered),
+            plugin: self.plugin.clone(),
+        };
+        self.give(now, HalfEvent::Started(started), effects);
+        self.send_messages(now, Duration::ZERO, effects);
+        if recovered && !self.ended {
+            effects.push(Effect::Call(Call::Reconcile(scheduler::Reconcile { task_ids: Vec::new() })));
+        }
+        for event in std::mem::take(&mut self.early) {
+            self.give(now, event, effects);
+        }
     }
 
     /// Says again what a master that lost us, or a new one, has to know.
@@ -314,196 +357,25 @@ impl Runner {
         for request in self.gangs.values() {
             effects.push(Effect::Call(Call::RequestGang(scheduler::RequestGang { request: request.clone() })));
         }
-        for (number, put) in &self.writes {
-            effects.push(Effect::Call(Call::PutState(scheduler::PutState { seq: Some(*number), ..put.clone() })));
-        }
+        effects.extend(self.writes.unkept().map(|put| Effect::Call(Call::PutState(put))));
         effects.extend(std::mem::take(&mut self.queued).into_iter().map(Effect::Call));
-        effects.extend(self.messages.resend(now, Duration::ZERO).into_iter().map(|m| Effect::Call(Call::Message(m))));
+        self.send_messages(now, Duration::ZERO, effects);
         // What the master itself said of them meanwhile is lost; what their agents say comes again anyway.
-        if !self.live.is_empty() {
-            let task_ids = self.live.keys().cloned().collect();
+        let task_ids = self.tasks.live();
+        if !task_ids.is_empty() {
             effects.push(Effect::Call(Call::Reconcile(scheduler::Reconcile { task_ids })));
         }
     }
 
-    fn updated(&mut self, now: Time, status: TaskStatus, effects: &mut Vec<Effect>) {
-        let task_id = status.task_id.clone();
-        let (seq, agent_id) = (status.update_seq, status.agent_id.clone());
-        if seq.is_none_or(|seq| self.last_seen(&task_id).is_none_or(|seen| seen < seq)) {
-            let terminal = status.state().is_terminal() || status.state() == TaskState::TaskUnknown;
-            if terminal {
-                self.live.remove(&task_id);
-                self.seen.remove(&task_id);
-                self.ended_tasks.push_back((task_id.clone(), seq.unwrap_or(u64::MAX)));
-                if self.ended_tasks.len() > ENDED_TASKS_MAX {
-                    self.ended_tasks.pop_front();
-                }
-            } else {
-                agent_id.as_ref().map(|agent| self.live.insert(task_id.clone(), agent.clone()));
-                seq.map(|seq| self.seen.insert(task_id.clone(), seq));
-            }
-            self.give_update(now, status, seq, effects);
-        } else if let (Some(update_seq), Some(agent_id)) = (seq, agent_id) {
-            // Seen before: our acknowledgement was lost.
-            self.acknowledge(scheduler::Acknowledge { task_id, agent_id, update_seq }, effects);
-        }
-    }
-
-    /// The half sees the update before it is acknowledged, and what it calls goes out before the acknowledgement.
-    fn give_update(&mut self, now: Time, status: TaskStatus, seq: Option<u64>, effects: &mut Vec<Effect>) {
-        let acknowledge = seq.zip(status.agent_id.clone()).map(|(update_seq, agent_id)| scheduler::Acknowledge {
-            task_id: status.task_id.clone(),
-            agent_id,
-            update_seq,
-        });
-        let mut calls = Calls::default();
-        self.half.on_event(now, HalfEvent::Update(scheduler::Update { status }), &mut calls);
-        let mut calls = calls.take();
-        // A finish tears the framework down: the acknowledgement goes before it.
-        let finish = calls.iter().position(|call| matches!(call, HalfCall::Finish(_)));
-        let rest = finish.map(|at| calls.split_off(at)).unwrap_or_default();
-        self.carry_out(now, calls, effects);
-        if let Some(acknowledge) = acknowledge {
-            self.acknowledge(acknowledge, effects);
-        }
-        self.carry_out(now, rest, effects);
-    }
-
-    fn last_seen(&self, task_id: &TaskId) -> Option<u64> {
-        let ended = || self.ended_tasks.iter().rev().find(|(id, _)| id == task_id).map(|(_, seq)| *seq);
-        // The history is searched only for a task that isn't live: a repeated terminal update, which is rare.
-        self.seen.get(task_id).copied().or_else(|| if self.live.contains_key(task_id) { None } else { ended() })
-    }
-
-    fn acknowledge(&mut self, acknowledge: scheduler::Acknowledge, effects: &mut Vec<Effect>) {
-        match self.writes.last_key_value() {
-            Some((last, _)) => self.held.push_back((*last, acknowledge)),
-            None if self.connected => effects.push(Effect::Call(Call::Acknowledge(acknowledge))),
-            // The agent sends the update again, and gets its acknowledgement then.
-            None => {}
-        }
-    }
-
-    fn stored(&mut self, now: Time, stored: scheduler::StateStored, effects: &mut Vec<Effect>) {
-        let Some(put) = self.writes.remove(&stored.seq) else { return };
-        let oldest = self.writes.keys().next().copied().unwrap_or(u64::MAX);
-        while self.held.front().is_some_and(|(needed, _)| *needed < oldest) {
-            let (_, acknowledge) = self.held.pop_front().expect("it has a front");
-            effects.push(Effect::Call(Call::Acknowledge(acknowledge)));
-        }
-        let event = scheduler::StateStored { seq: put.seq.unwrap_or(0), error: stored.error };
-        self.give(now, HalfEvent::StateStored(event), effects);
-    }
-
     fn give(&mut self, now: Time, event: HalfEvent, effects: &mut Vec<Effect>) {
-        if self.ended {
-            return;
-        }
-        let mut calls = Calls::default();
-        self.half.on_event(now, event, &mut calls);
-        self.carry_out(now, calls.take(), effects);
-    }
-
-    fn carry_out(&mut self, now: Time, calls: Vec<HalfCall>, effects: &mut Vec<Effect>) {
-        for call in calls {
-            if self.ended {
-                return;
-            }
-            match call {
-                HalfCall::Accept(accept) => self.accept(now, accept, effects),
-                HalfCall::Decline(decline) => {
-                    self.offers.retain(|id| !decline.offer_ids.contains(id));
-                    if self.connected {
-                        effects.push(Effect::Call(Call::Decline(decline)));
-                    }
-                }
-                HalfCall::Revive(revive) => {
-                    self.suppressed = false;
-                    if self.connected {
-                        effects.push(Effect::Call(Call::Revive(revive)));
-                    }
-                }
-                HalfCall::Suppress(suppress) => {
-                    self.suppressed = true;
-                    if self.connected {
-                        effects.push(Effect::Call(Call::Suppress(suppress)));
-                    }
-                }
-                HalfCall::RequestGang(gang) => {
-                    self.gangs.insert(gang.request.id.clone(), gang.request.clone());
-                    if self.connected {
-                        effects.push(Effect::Call(Call::RequestGang(gang)));
-                    }
-                }
-                HalfCall::CancelGang(cancel) => {
-                    self.gangs.remove(&cancel.id);
-                    if self.connected {
-                        effects.push(Effect::Call(Call::CancelGang(cancel)));
-                    }
-                }
-                HalfCall::Kill(kill) => self.send_or_queue(Call::Kill(kill), effects),
-                HalfCall::ShutdownExecutor(shutdown) => self.send_or_queue(Call::ShutdownExecutor(shutdown), effects),
-                HalfCall::Reconcile(reconcile) => self.send_or_queue(Call::Reconcile(reconcile), effects),
-                HalfCall::Message(message) => {
-                    let message = self.messages.number(now, message);
-                    if self.connected {
-                        effects.push(Effect::Call(Call::Message(message)));
-                    }
-                }
-                // Whoever asked was told that the framework went away.
-                HalfCall::Reply(reply) if self.connected => effects.push(Effect::Call(Call::Reply(reply))),
-                HalfCall::Reply(_) => {}
-                HalfCall::PutState(put) => self.put_state(put, effects),
-                HalfCall::SetTimer(timer) => drop(self.timers.insert(timer.id, Time(timer.at_ns))),
-                HalfCall::CancelTimer(timer) => drop(self.timers.remove(&timer.id)),
-                HalfCall::Output(output) => effects.push(Effect::Output(output)),
-                HalfCall::Follow(follow) => effects.push(Effect::Follow(follow)),
-                HalfCall::Progress(progress) => effects.push(Effect::Progress(progress)),
-                HalfCall::PauseStdin(PauseStdin { paused }) => effects.push(Effect::PauseStdin(paused)),
-                HalfCall::Finish(finish) => self.end(finish.exit_code, finish.message, effects),
-            }
-        }
-    }
-
-    /// An offer that isn't open any more launches nothing, and the half hears of it as it would from the master.
-    fn accept(&mut self, now: Time, accept: scheduler::Accept, effects: &mut Vec<Effect>) {
-        let open = accept.offer_ids.iter().filter(|id| self.offers.remove(id)).count();
-        if self.connected && open == accept.offer_ids.len() {
-            self.live.extend(accept.tasks.iter().map(|task| (task.id.clone(), task.agent_id.clone())));
-            return effects.push(Effect::Call(Call::Accept(accept)));
-        }
-        if self.connected {
-            // Those that are still open are given back by the master.
-            let offers = scheduler::Accept { tasks: Vec::new(), ..accept.clone() };
-            effects.push(Effect::Call(Call::Accept(offers)));
-        }
-        for task in accept.tasks {
-            let message = "an offer it was to run on had been rescinded";
-            let status = TaskStatus::new(task.id, TaskState::TaskDropped);
-            let mut status = status.because(Source::Master, Reason::InvalidOffers, message).at(now);
-            status.agent_id = Some(task.agent_id);
-            self.give(now, HalfEvent::Update(scheduler::Update { status }), effects);
-        }
-    }
-
-    fn send_or_queue(&mut self, call: Call, effects: &mut Vec<Effect>) {
-        if self.connected {
-            effects.push(Effect::Call(call));
-        } else {
-            self.queued.push(call);
-        }
-    }
-
-    fn put_state(&mut self, put: scheduler::PutState, effects: &mut Vec<Effect>) {
-        let number = self.next_write;
-        self.next_write += 1;
-        self.writes.insert(number, put.clone());
-        if self.connected {
-            effects.push(Effect::Call(Call::PutState(scheduler::PutState { seq: Some(number), ..put })));
-        }
+        self.give_for(now, event, Cause::Other, effects);
     }
 
     fn end(&mut self, exit_code: i32, message: Option<String>, effects: &mut Vec<Effect>) {
+        // With the framework its state goes, so nobody has to wait for that any more.
+        for answer in self.answers.take_all() {
+            self.send_answer(answer, effects);
+        }
         self.ended = true;
         if self.connected {
             effects.push(Effect::Call(Call::Teardown(scheduler::Teardown {})));

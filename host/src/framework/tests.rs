@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mesos_plugin_api::framework::Event as HalfEvent;
-use mesos_plugin_api::v1::framework::{Signal, call::Call as HalfCall};
+use mesos_plugin_api::v1::framework::{PutState, Signal, call::Call as HalfCall};
 use mesos_plugin_api::v1::scheduler::{self, call::Call, event::Event as MasterEvent};
 use mesos_plugin_api::v1::{
     CommandInfo, FrameworkInfo, GangRequest, Offer, OfferId, OfferPart, Resources, TaskId, TaskInfo, TaskState,
@@ -13,6 +13,8 @@ use mesos_plugin_api::v1::{
 use mesos_plugin_api::{Calls, Framework, Time};
 
 use super::{Effect, Event, RESEND_AFTER, Runner};
+
+mod takeover;
 
 /// A half that notes its events and answers with what the test has laid out.
 #[derive(Clone, Default)]
@@ -62,6 +64,7 @@ impl TestEnv {
             secret: "s".into(),
             master_epoch: 1,
             state: Vec::new(),
+            incarnation: Some(1),
         }))
     }
 
@@ -93,7 +96,7 @@ impl TestEnv {
 
 fn launch(offer: &str, task: &str) -> HalfCall {
     let task = TaskInfo::command(task, "A1".into(), Resources::new(1.0, 1.0), CommandInfo::argv(["true"]));
-    HalfCall::Accept(scheduler::Accept { offer_ids: vec![offer.into()], tasks: vec![task], filters: None })
+    HalfCall::Accept(scheduler::Accept { offer_ids: vec![offer.into()], tasks: vec![task], ..Default::default() })
 }
 
 fn acknowledged(effects: &[Effect]) -> Vec<u64> {
@@ -105,7 +108,7 @@ fn acknowledged(effects: &[Effect]) -> Vec<u64> {
 }
 
 fn put(seq: u64) -> HalfCall {
-    HalfCall::PutState(scheduler::PutState { key: "k".into(), value: Some(vec![1]), seq: Some(seq) })
+    HalfCall::PutState(PutState { key: "k".into(), value: Some(vec![1]), seq: Some(seq) })
 }
 
 #[test]
@@ -142,14 +145,17 @@ fn a_repeated_update_is_acknowledged_but_not_seen() {
 #[test]
 fn an_acknowledgement_waits_for_the_state_written_before_it() {
     let mut env = TestEnv::new();
-    env.answers([put(70), put(71)]);
+    env.answers([put(70)]);
+    env.offer("O1");
+    env.answers([put(71), put(72)]);
     assert!(acknowledged(&env.update("t", TaskState::TaskRunning, 1)).is_empty());
     let stored = |seq| MasterEvent::StateStored(scheduler::StateStored { seq, error: None });
     assert!(acknowledged(&env.master(stored(1))).is_empty());
     assert_eq!(acknowledged(&env.master(stored(2))), [1]);
     let seen = env.seen();
     assert!(
-        matches!(&seen[..], [_, HalfEvent::StateStored(a), HalfEvent::StateStored(b)] if (a.seq, b.seq) == (70, 71))
+        matches!(&seen[..], [_, _, HalfEvent::StateStored(a), HalfEvent::StateStored(b), HalfEvent::StateStored(c)]
+            if (a.seq, b.seq, c.seq) == (70, 71, 72))
     );
 }
 
@@ -222,14 +228,17 @@ fn a_lost_connection_voids_offers_and_is_made_good() {
 #[test]
 fn messages_are_numbered_resent_and_delivered_in_order_once() {
     let mut env = TestEnv::new();
-    let message =
-        |data: u8, seq| scheduler::Message { agent_id: "A1".into(), executor_id: "e".into(), data: vec![data], seq };
+    let message = |data: u8, seq| {
+        let (agent_id, executor_id) = ("A1".into(), "e".into());
+        scheduler::Message { agent_id, executor_id, data: vec![data], seq, ..Default::default() }
+    };
     env.answers([HalfCall::Message(message(1, None)), HalfCall::Message(message(2, None))]);
     env.update("t", TaskState::TaskRunning, 1);
     env.now = env.now + RESEND_AFTER;
     assert_eq!(env.runner.deadline(), Some(env.now));
     assert_eq!(env.handle(Event::DeadlinePassed).len(), 2);
-    let acknowledge = scheduler::MessageAcknowledge { agent_id: "A1".into(), executor_id: "e".into(), seq: 1 };
+    let acknowledge =
+        scheduler::MessageAcknowledge { agent_id: "A1".into(), executor_id: "e".into(), seq: 1, incarnation: Some(1) };
     env.master(MasterEvent::MessageAcknowledge(acknowledge));
     env.now = env.now + RESEND_AFTER;
     let effects = env.handle(Event::DeadlinePassed);
@@ -291,19 +300,19 @@ fn a_master_that_was_replaced_is_left() {
     let mut env = TestEnv::unsubscribed();
     let subscribed = |master_epoch| {
         let subscribed =
-            scheduler::Subscribed { framework_id: "F1".into(), secret: "s".into(), master_epoch, state: Vec::new() };
+            scheduler::Subscribed { framework_id: "F1".into(), secret: "s".into(), master_epoch, ..Default::default() };
         Event::Master(scheduler::Event { event: Some(MasterEvent::Subscribed(subscribed)) })
     };
     env.handle(subscribed(2));
     assert_eq!((env.runner.epoch(), env.handle(Event::EpochHeard(2))), (2, Vec::new()));
     env.seen();
 
-    assert_eq!(env.handle(Event::EpochHeard(1)), [Effect::Leave]);
+    assert_eq!(env.handle(Event::EpochHeard(1)), [Effect::Disconnect]);
     let error = MasterEvent::Error(scheduler::Error { message: "unknown".into(), fatal: Some(true) });
     assert_eq!(env.master(error), [], "it knows nothing of what has happened since");
     env.handle(Event::Disconnected("left".into()));
     env.handle(Event::Connected);
-    assert_eq!(env.handle(subscribed(1)), [Effect::Leave]);
+    assert_eq!(env.handle(subscribed(1)), [Effect::Disconnect]);
     env.handle(Event::Disconnected("left".into()));
     env.seen();
 

@@ -36,6 +36,9 @@ mod workers;
 
 pub mod output;
 
+#[doc(hidden)]
+pub mod fuzz;
+
 pub use client::{LauncherClient, LauncherEvents};
 pub use connection::{AgentLoss, CHANNEL_VARIABLE, Connection, ConnectionError, Launcher, Request, Scope};
 pub use event::{Event, ExitStatus, Exited, LaunchFailed, Launched, Listed, Step};

@@ -128,6 +128,22 @@ impl Plan {
         places.map(|&place| PathBuf::from(OsStr::from_bytes(unsafe { CStr::from_ptr(place) }.to_bytes())))
     }
 
+    /// What the child relies on, which can't check anything itself.
+    ///
+    /// # Panics
+    /// If it doesn't hold.
+    pub(super) fn sanity_check(&self) {
+        let range = self.strings.as_ptr_range();
+        let is_string = |text: &*const c_char| range.contains(&text.cast::<u8>());
+        for list in [&self.argv, &self.env, &self.programs] {
+            let (last, strings) = list.split_last().expect("a list has an end");
+            assert!(last.is_null() && strings.iter().all(is_string), "a list of strings ends with null");
+        }
+        assert!(is_string(&self.cwd) && self.stdio.iter().all(|path| path.is_null() || is_string(path)), "paths");
+        assert_eq!(self.strings.last(), Some(&0), "each string ends");
+        assert!(self.stdio_fds.len() <= self.fds.len() && self.stdio_fds.iter().all(|number| (0..3).contains(number)));
+    }
+
     /// Bytes that arguments and environment take in the new process: strings and a pointer for each.
     pub(super) fn exec_bytes(&self) -> usize {
         self.strings.len() + (self.argv.len() + self.env.len()) * size_of::<usize>()

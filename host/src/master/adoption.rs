@@ -71,6 +71,8 @@ impl Master {
             ending: record.ending,
             recorded: true,
             state: record.state,
+            incarnation: record.incarnation,
+            written: record.written,
             ..Framework::new(id, record.info, record.principal, now)
         };
         self.insert_framework(now, framework);

@@ -47,8 +47,13 @@ impl Master {
     pub(super) fn agent_called(&mut self, now: Time, link: LinkId, call: AgentCall, effects: &mut Vec<Effect>) {
         let Some(call) = call.call else { return };
         match (self.links.get(&link).cloned(), call) {
-            (Some(Peer::UnknownAgent | Peer::Agent(_)), agent_call::Call::Register(register)) => {
+            (Some(Peer::UnknownAgent), agent_call::Call::Register(register)) => {
                 self.register(now, link, register, effects);
+            }
+            // An agent registers once on a stream: it has lost count of its connections, and begins with a new one.
+            (Some(Peer::Agent(_)), agent_call::Call::Register(_)) => {
+                self.disconnected(now, link, effects);
+                effects.push(Effect::Close { link });
             }
             (Some(Peer::Agent(id)), call) => {
                 self.heard_from(now, &id);
@@ -94,7 +99,7 @@ impl Master {
                 );
                 self.refuse_agent(link, message, effects);
             }
-            Some(_) => self.welcome(now, Admission { link, id, info, was_lost: false, register }, effects),
+            Some(_) => self.welcome_agent(now, Admission { link, id, info, was_lost: false, register }, effects),
             None => {
                 self.links.insert(link, Peer::Waiting);
                 let was_lost = self.unreachable.remove(&id).is_some();
@@ -108,7 +113,7 @@ impl Master {
     pub(super) fn admission_recorded(&mut self, now: Time, admission: Admission, effects: &mut Vec<Effect>) {
         let id = admission.id.clone();
         if self.links.get(&admission.link) == Some(&Peer::Waiting) {
-            return self.welcome(now, admission, effects);
+            return self.welcome_agent(now, admission, effects);
         }
         // It left meanwhile.
         if !self.agents.contains_key(&id) && !self.losing.contains(&id) && !self.is_joining(&id) {
@@ -116,7 +121,7 @@ impl Master {
         }
     }
 
-    fn welcome(&mut self, now: Time, admission: Admission, effects: &mut Vec<Effect>) {
+    fn welcome_agent(&mut self, now: Time, admission: Admission, effects: &mut Vec<Effect>) {
         let Admission { link, id, info, was_lost, register } = admission;
         if let Some(old) = self.agents.get(&id).and_then(|agent| agent.link).filter(|old| *old != link) {
             self.close(old, effects);

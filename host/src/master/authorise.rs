@@ -2,7 +2,7 @@
 
 use super::Caller;
 use super::frameworks::Framework;
-use mesos_plugin_api::v1::FrameworkInfo;
+use mesos_plugin_api::v1::{FrameworkInfo, TaskInfo};
 
 /// Whether a caller may subscribe as this framework.
 ///
@@ -15,6 +15,19 @@ pub(super) fn subscribe(caller: &Caller, info: &FrameworkInfo) -> Result<(), Str
             info.user
         )),
         _ => Ok(()),
+    }
+}
+
+/// Whether a framework whose scheduler may act for `user` alone, or for all if `None`, may run a task as whom it says.
+///
+/// # Errors
+/// A line for people.
+pub(super) fn run(user: Option<&str>, task: &TaskInfo) -> Result<(), String> {
+    let executor = task.executor.as_ref().and_then(|executor| executor.command.as_ref());
+    let wanted = task.command.iter().chain(executor).filter_map(|command| command.user.as_deref());
+    match user.zip(wanted.into_iter().find(|wanted| Some(*wanted) != user)) {
+        Some((user, wanted)) => Err(format!("{user} may not run it as {wanted}")),
+        None => Ok(()),
     }
 }
 

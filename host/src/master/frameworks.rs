@@ -19,8 +19,8 @@ use crate::registry::{Operation, UNRECORDED_FAILOVER_MAX};
 
 /// A value of a framework's state, in bytes.
 pub const STATE_VALUE_BYTES_MAX: usize = 64 << 10;
-/// A key of a framework's state, in bytes.
-pub const STATE_KEY_BYTES_MAX: usize = 1 << 10;
+/// What is kept together, in bytes: a record of the registry.
+pub const STATE_WRITE_BYTES_MAX: usize = 480 << 10;
 /// All of a framework's state, in bytes.
 pub const STATE_BYTES_MAX: usize = 1 << 20;
 
@@ -30,6 +30,8 @@ pub(super) struct Framework {
     pub(super) id: FrameworkId,
     pub(super) info: FrameworkInfo,
     pub(super) principal: String,
+    /// The one user that its scheduler may act for; see [`Caller`].
+    pub(super) acts_for: Option<String>,
     pub(super) link: Option<LinkId>,
     /// Torn down then, unless its scheduler comes back before.
     pub(super) deadline: Option<Time>,
@@ -44,6 +46,12 @@ pub(super) struct Framework {
     /// The registry knows it.
     pub(super) recorded: bool,
     pub(super) state: BTreeMap<String, Vec<u8>>,
+    /// Rises with each scheduler that takes it over.
+    pub(super) incarnation: u64,
+    /// The last write of this scheduler.
+    pub(super) written: u64,
+    /// Its scheduler is told of its state when all that was written before is kept.
+    pub(super) welcome_waits: bool,
 }
 
 impl Framework {
@@ -51,6 +59,7 @@ impl Framework {
     pub(super) fn new(id: FrameworkId, info: FrameworkInfo, principal: String, registered: Time) -> Self {
         Self {
             id,
+            acts_for: Some(info.user.clone()),
             info,
             principal,
             link: None,
@@ -63,6 +72,9 @@ impl Framework {
             gangs: BTreeMap::new(),
             recorded: false,
             state: BTreeMap::new(),
+            incarnation: 0,
+            written: 0,
+            welcome_waits: false,
         }
     }
 
@@ -74,9 +86,8 @@ impl Framework {
 /// A write of a framework's state on its way.
 #[derive(Debug)]
 pub(super) struct PendingState {
-    framework_id: FrameworkId,
-    key: String,
-    value: Option<Vec<u8>>,
+    pub(super) framework_id: FrameworkId,
+    changes: Vec<scheduler::StateChange>,
     seq: u64,
 }
 
@@ -91,7 +102,7 @@ impl Master {
         let Some(call) = call.call else { return };
         let id = match (self.links.get(&link).cloned(), call) {
             (Some(Peer::UnknownScheduler(caller)), Call::Subscribe(subscribe)) => {
-                return self.subscribe(now, link, caller, subscribe, effects);
+                return self.subscribe(now, link, &caller, subscribe, effects);
             }
             (Some(Peer::Scheduler(id)), call) => {
                 self.framework_called(now, &id, call, effects);
@@ -124,6 +135,7 @@ impl Master {
             Call::MessageAcknowledge(acknowledge) => self.acknowledge_to_executor(id, acknowledge, effects),
             Call::Reply(reply) => self.framework_replied(id, reply, effects),
             Call::PutState(put) => self.put_state(id, put, effects),
+            Call::DestroyVolume(destroy) => self.destroy_volume(id, destroy, effects),
             Call::Teardown(_) => self.tear_down(now, id, "its scheduler ended it".to_string(), effects),
         }
     }
@@ -132,54 +144,19 @@ impl Master {
         &mut self,
         now: Time,
         link: LinkId,
-        caller: Caller,
+        caller: &Caller,
         subscribe: scheduler::Subscribe,
         effects: &mut Vec<Effect>,
     ) {
         let checked = check_framework(&subscribe.framework);
-        let checked = checked.and_then(|()| authorise::subscribe(&caller, &subscribe.framework));
+        let checked = checked.and_then(|()| authorise::subscribe(caller, &subscribe.framework));
         let admitted = checked.and_then(|()| match subscribe.framework.id.clone() {
-            Some(id) => self.resubscribe(now, &id, caller.principal, subscribe).map(|()| id),
-            None => self.admit_framework(now, caller.principal, subscribe.framework),
+            Some(id) => self.resubscribe(now, &id, caller, subscribe).map(|()| id),
+            None => self.admit_framework(now, caller, subscribe.framework),
         });
         match admitted {
-            Ok(id) if self.frameworks[&id].recorded => {
-                self.record_framework(&id, Pending::Nothing, effects);
-                self.greet(now, &id, link, effects);
-            }
-            Ok(id) if self.frameworks[&id].failover_timeout() > UNRECORDED_FAILOVER_MAX => {
-                self.links.insert(link, Peer::Waiting);
-                self.record_framework(&id, Pending::Subscription { id: id.clone(), link }, effects);
-            }
-            Ok(id) => self.greet(now, &id, link, effects),
+            Ok(id) => self.connect_scheduler(now, &id, link, caller, effects),
             Err(message) => self.turn_away(link, message, effects),
-        }
-    }
-
-    fn record_framework(&mut self, id: &FrameworkId, pending: Pending, effects: &mut Vec<Effect>) {
-        let framework = self.frameworks.get_mut(id).expect("the caller has it");
-        framework.recorded = true;
-        let put = PutFramework {
-            framework: framework.info.clone(),
-            principal: Some(framework.principal.clone()),
-            registered_ns: framework.registered.as_nanos(),
-        };
-        self.record(Operation::PutFramework(put), pending, effects);
-    }
-
-    pub(super) fn subscription_recorded(
-        &mut self,
-        now: Time,
-        id: &FrameworkId,
-        link: LinkId,
-        effects: &mut Vec<Effect>,
-    ) {
-        // Otherwise it left meanwhile, and its deadline holds.
-        if self.links.get(&link) == Some(&Peer::Waiting) {
-            match self.frameworks.get(id).and_then(|framework| framework.ending.as_ref()) {
-                None if self.frameworks.contains_key(id) => self.greet(now, id, link, effects),
-                _ => self.turn_away(link, format!("the framework {id} was torn down"), effects),
-            }
         }
     }
 
@@ -190,33 +167,68 @@ impl Master {
     }
 
     /// From now on its scheduler is at the end of this link, and at no other.
-    fn greet(&mut self, now: Time, id: &FrameworkId, link: LinkId, effects: &mut Vec<Effect>) {
+    fn connect_scheduler(
+        &mut self,
+        now: Time,
+        id: &FrameworkId,
+        link: LinkId,
+        caller: &Caller,
+        effects: &mut Vec<Effect>,
+    ) {
         let framework = self.frameworks.get_mut(id).expect("the caller has it");
-        framework.deadline = None;
+        (framework.deadline, framework.welcome_waits) = (None, true);
+        framework.principal.clone_from(&caller.principal);
+        framework.acts_for.clone_from(&caller.user);
         if let Some(old) = framework.link.replace(link).filter(|old| *old != link) {
             self.turn_away(old, format!("another scheduler took {id} over"), effects);
         }
         // Its offers of before are void: whoever takes over knows nothing of them.
-        self.rescind_of(now, id, &mut Vec::new());
+        self.rescind_of(now, id, effects);
         self.links.insert(link, Peer::Scheduler(id.clone()));
-        let state = self.frameworks[id].state.iter();
+        let framework = &self.frameworks[id];
+        if framework.recorded {
+            self.record_framework(id, Pending::Nothing, effects);
+        } else if framework.failover_timeout() > UNRECORDED_FAILOVER_MAX {
+            self.record_framework(id, Pending::Subscription(id.clone()), effects);
+        }
+        self.welcome(now, id, effects);
+    }
+
+    fn record_framework(&mut self, id: &FrameworkId, pending: Pending, effects: &mut Vec<Effect>) {
+        let framework = self.frameworks.get_mut(id).expect("the caller has it");
+        framework.recorded = true;
+        let put = PutFramework {
+            framework: framework.info.clone(),
+            principal: Some(framework.principal.clone()),
+            registered_ns: framework.registered.as_nanos(),
+            incarnation: Some(framework.incarnation),
+            written: Some(framework.written),
+        };
+        self.record(Operation::PutFramework(put), pending, effects);
+    }
+
+    /// A scheduler that takes over must know all that the one before it has stored.
+    pub(super) fn welcome(&mut self, now: Time, id: &FrameworkId, effects: &mut Vec<Effect>) {
+        let writing = self.persisting.values().any(|pending| pending.holds_back(id));
+        let Some(framework) = self.frameworks.get_mut(id).filter(|framework| framework.welcome_waits && !writing)
+        else {
+            return;
+        };
+        framework.welcome_waits = false;
+        let state = framework.state.iter();
         let subscribed = scheduler::Subscribed {
             framework_id: id.clone(),
             secret: token::framework_secret(&self.config.key, id),
             master_epoch: self.config.epoch,
             state: state.map(|(key, value)| scheduler::StateEntry { key: key.clone(), value: value.clone() }).collect(),
+            incarnation: Some(framework.incarnation),
         };
-        effects.push(Effect::ToScheduler { link, event: event::Event::Subscribed(subscribed) });
+        self.tell(id, event::Event::Subscribed(subscribed), effects);
         self.tell_allocator(now, allocator::Event::ActivateFramework { id: id.clone() });
         self.carry_out_allocation(now, effects);
     }
 
-    fn admit_framework(
-        &mut self,
-        now: Time,
-        principal: String,
-        mut info: FrameworkInfo,
-    ) -> Result<FrameworkId, String> {
+    fn admit_framework(&mut self, now: Time, caller: &Caller, mut info: FrameworkInfo) -> Result<FrameworkId, String> {
         if let Some(other) = self.frameworks.values().find(|framework| framework.info.name == info.name) {
             let problem = if other.link.is_some() { "runs already" } else { "is waiting for its scheduler" };
             return Err(format!(
@@ -226,14 +238,15 @@ impl Master {
         }
         let id = FrameworkId::new(make_id(&self.config, 'F', &mut self.next_framework));
         info.id = Some(id.clone());
-        self.wait_for(now, Framework::new(id.clone(), info, principal, now));
+        let incarnation = self.next_incarnation(0);
+        let framework = Framework::new(id.clone(), info, caller.principal.clone(), now);
+        self.insert_framework(now, Framework { incarnation, ..framework });
         Ok(id)
     }
 
-    /// Takes a framework up whose scheduler isn't greeted yet.
-    fn wait_for(&mut self, now: Time, mut framework: Framework) {
-        framework.deadline = Some(now + framework.failover_timeout());
-        self.insert_framework(now, framework);
+    /// Higher than any that another master has given.
+    fn next_incarnation(&self, last: u64) -> u64 {
+        (last + 1).max((self.config.epoch.saturating_sub(1) << 32) + 1)
     }
 
     /// The same framework again: a reconnect, or a scheduler that takes over from another one.
@@ -241,26 +254,37 @@ impl Master {
         &mut self,
         now: Time,
         id: &FrameworkId,
-        principal: String,
+        caller: &Caller,
         subscribe: scheduler::Subscribe,
     ) -> Result<(), String> {
+        let unknown = || format!("the framework {id} is not known here, or has been torn down");
         let secret = token::framework_secret(&self.config.key, id);
         let proven = subscribe.secret.is_some_and(|given| token::same(given.as_bytes(), secret.as_bytes()));
         let info = FrameworkInfo { id: Some(id.clone()), ..subscribe.framework };
-        let earlier = self.may_be_earlier(id);
-        match self.frameworks.get_mut(id) {
-            Some(framework) if framework.ending.is_some() => return Err(unknown(id)),
-            None if !earlier => return Err(unknown(id)),
+        match self.frameworks.get(id) {
+            Some(framework) if framework.ending.is_some() => return Err(unknown()),
+            None if !self.may_be_earlier(id) => return Err(unknown()),
             _ if !proven => {
                 return Err(format!("the framework {id} belongs to someone else: its secret is another one"));
             }
-            Some(framework) => {
-                framework.info = info;
-                framework.principal = principal;
-            }
+            Some(framework) => keeps_identity(id, &framework.info, &info)?,
             // An earlier master gave it its secret, and none of its tasks is known yet.
-            None => self.wait_for(now, Framework::new(id.clone(), info, principal, now)),
+            None => self.insert_framework(now, Framework::new(id.clone(), info.clone(), caller.principal.clone(), now)),
         }
+        let next = self.next_incarnation(self.frameworks[id].incarnation);
+        let framework = self.frameworks.get_mut(id).expect("it is there by now");
+        match subscribe.incarnation {
+            None => (framework.incarnation, framework.written) = (next, 0),
+            Some(incarnation) if incarnation < framework.incarnation => {
+                return Err(format!("another scheduler took {id} over"));
+            }
+            // An earlier master gave it, and kept it to itself.
+            Some(incarnation) if incarnation > framework.incarnation => {
+                (framework.incarnation, framework.written) = (incarnation, 0);
+            }
+            Some(_) => {}
+        }
+        framework.info = info;
         Ok(())
     }
 
@@ -274,7 +298,7 @@ impl Master {
         let Some(framework) = self.frameworks.get_mut(id).filter(|framework| framework.link == Some(link)) else {
             return;
         };
-        framework.link = None;
+        (framework.link, framework.welcome_waits) = (None, false);
         let deadline = now + framework.failover_timeout();
         framework.deadline = Some(deadline);
         if framework.recorded {
@@ -402,49 +426,76 @@ impl Master {
     }
 
     fn put_state(&mut self, id: &FrameworkId, put: scheduler::PutState, effects: &mut Vec<Effect>) {
-        let framework = &self.frameworks[id];
-        let others = framework.state.iter().filter(|(key, _)| **key != put.key);
-        let others: usize = others.map(|(key, value)| key.len() + value.len()).sum();
-        let size = put.value.as_ref().map_or(0, Vec::len);
         let seq = put.seq.unwrap_or(0);
-        let too_large = if size > STATE_VALUE_BYTES_MAX {
-            Some(format!("the value of {:?} has {size} bytes; at most {STATE_VALUE_BYTES_MAX} are kept", put.key))
-        } else if put.key.len() > STATE_KEY_BYTES_MAX {
-            Some(format!("a key of the state has {} bytes; at most {STATE_KEY_BYTES_MAX} are kept", put.key.len()))
-        } else if others + put.key.len() + size > STATE_BYTES_MAX {
-            Some(format!("the framework's state would pass {STATE_BYTES_MAX} bytes with {:?}", put.key))
-        } else {
-            None
-        };
+        let too_large = too_large(&self.frameworks[id].state, &put.changes);
         if too_large.is_some() {
             return self.tell(id, event::Event::StateStored(scheduler::StateStored { seq, error: too_large }), effects);
         }
+        let framework = self.frameworks.get_mut(id).expect("the caller has it");
+        // Said again after a lost connection: a write that is carried out twice could undo one that came after it.
+        if seq <= framework.written {
+            let is_this = |state: &PendingState| state.framework_id == *id && state.seq == seq;
+            if !self.persisting.values().any(|pending| matches!(pending, Pending::State(state) if is_this(state))) {
+                self.tell(id, event::Event::StateStored(scheduler::StateStored { seq, error: None }), effects);
+            }
+            return;
+        }
+        framework.written = seq;
+        let incarnation = framework.incarnation;
         if !framework.recorded {
             self.record_framework(id, Pending::Nothing, effects);
         }
-        let operation = PutFrameworkState { framework_id: id.clone(), key: put.key.clone(), value: put.value.clone() };
-        let pending = PendingState { framework_id: id.clone(), key: put.key, value: put.value, seq };
+        let (framework_id, changes) = (id.clone(), put.changes.clone());
+        let operation = PutFrameworkState { framework_id, incarnation, seq, changes };
+        let pending = PendingState { framework_id: id.clone(), changes: put.changes, seq };
         self.record(Operation::PutState(operation), Pending::State(pending), effects);
     }
 
-    pub(super) fn state_recorded(&mut self, pending: PendingState, effects: &mut Vec<Effect>) {
+    pub(super) fn state_recorded(&mut self, now: Time, pending: PendingState, effects: &mut Vec<Effect>) {
         let Some(framework) = self.frameworks.get_mut(&pending.framework_id) else { return };
-        match pending.value {
-            Some(value) => framework.state.insert(pending.key, value),
-            None => framework.state.remove(&pending.key),
-        };
+        for scheduler::StateChange { key, value } in pending.changes {
+            match value {
+                Some(value) => framework.state.insert(key, value),
+                None => framework.state.remove(&key),
+            };
+        }
         let stored = scheduler::StateStored { seq: pending.seq, error: None };
         self.tell(&pending.framework_id, event::Event::StateStored(stored), effects);
+        self.welcome(now, &pending.framework_id, effects);
     }
 
-    /// Sends to a framework if it is connected.
+    /// Sends to a framework if it is connected and has been welcomed; what it misses before comes again or is asked for.
     pub(super) fn tell(&self, id: &FrameworkId, event: event::Event, effects: &mut Vec<Effect>) {
-        if let Some(link) = self.frameworks.get(id).and_then(|framework| framework.link) {
+        let framework = self.frameworks.get(id).filter(|framework| !framework.welcome_waits);
+        if let Some(link) = framework.and_then(|framework| framework.link) {
             effects.push(Effect::ToScheduler { link, event });
         }
     }
 }
 
-fn unknown(id: &FrameworkId) -> String {
-    format!("the framework {id} is not known here, or has been torn down")
+/// What a framework is stays what it was.
+fn keeps_identity(id: &FrameworkId, was: &FrameworkInfo, would_be: &FrameworkInfo) -> Result<(), String> {
+    let FrameworkInfo { name, user, role, .. } = was;
+    if (name, user, role) == (&would_be.name, &would_be.user, &would_be.role) {
+        return Ok(());
+    }
+    Err(format!("the framework {id} is {name} of {user} in role {role}; to change that, start a new one"))
+}
+
+/// Why these changes can't be kept, if they can't.
+fn too_large(state: &BTreeMap<String, Vec<u8>>, changes: &[scheduler::StateChange]) -> Option<String> {
+    let size = |change: &scheduler::StateChange| change.value.as_ref().map_or(0, Vec::len);
+    if let Some(large) = changes.iter().find(|change| size(change) > STATE_VALUE_BYTES_MAX) {
+        let (key, size) = (&large.key, size(large));
+        return Some(format!("the value of {key:?} has {size} bytes; at most {STATE_VALUE_BYTES_MAX} are kept"));
+    }
+    let changed = |key: &str| changes.iter().any(|change| change.key == key);
+    let kept: usize = state.iter().filter(|(key, _)| !changed(key)).map(|(key, value)| key.len() + value.len()).sum();
+    let new: usize = changes.iter().map(|change| change.key.len() + size(change)).sum();
+    if new > STATE_WRITE_BYTES_MAX {
+        return Some(format!("one write of state has {new} bytes; at most {STATE_WRITE_BYTES_MAX} are kept at once"));
+    }
+    let last = changes.last().map_or("", |change| change.key.as_str());
+    (kept + new > STATE_BYTES_MAX)
+        .then(|| format!("the framework's state would pass {STATE_BYTES_MAX} bytes with {last:?}"))
 }

@@ -43,9 +43,9 @@ impl Master {
             return self.tell(&framework_id, event::Event::Message(scheduler_message), effects);
         }
         // Nobody will read it, and the agent tells an executor's end only after its last message has arrived.
-        let seq = scheduler_message.seq();
-        let executor_id = scheduler_message.executor_id;
-        let acknowledge = scheduler::MessageAcknowledge { agent_id: agent.clone(), executor_id, seq };
+        let scheduler::Message { executor_id, seq, incarnation, .. } = scheduler_message;
+        let seq = seq.unwrap_or(0);
+        let acknowledge = scheduler::MessageAcknowledge { agent_id: agent.clone(), executor_id, seq, incarnation };
         let event = ExecutorMessageAcknowledge { framework_id, acknowledge };
         self.tell_agent(agent, agent_event::Event::MessageAcknowledge(event), effects);
     }

@@ -21,6 +21,7 @@ mod authorise;
 mod offers;
 mod validation;
 mod tasks;
+mod volumes;
 mod messages;
 mod operators;
 mod recording;

@@ -13,7 +13,7 @@ use mesos_plugin_api::v1::{
 
 use super::tasks::Task;
 use super::validation::{Terms, check_task};
-use super::{Effect, Master, make_id};
+use super::{Effect, Master, authorise, make_id};
 use crate::allocator;
 use crate::protocol::{RunTasks, agent_event};
 
@@ -125,6 +125,7 @@ impl Master {
             resources: part.resources,
             attributes: info.attributes.clone(),
             slots: part.slots,
+            volume: None,
         }
     }
 
@@ -217,6 +218,9 @@ impl Master {
         for part in offers.iter().flat_map(|offer| &offer.parts) {
             *left.entry(part.agent_id.clone()).or_default() += &part.resources;
         }
+        for create in accept.create_volumes {
+            self.refuse_volume(framework, create.agent_id, create.name, effects);
+        }
         let gang = offers.iter().find_map(|offer| offer.gang.clone());
         let until = offers.first().and_then(|offer| offer.available_until);
         let refuse = Some(accept.filters.unwrap_or_default().duration());
@@ -279,7 +283,8 @@ impl Master {
             };
             let id_in_use = !ids.insert(task.id.clone()) || self.frameworks[framework].tasks.contains_key(&task.id);
             let until = until.map(|until| until - BACKFILL_MARGIN);
-            match check_task(&mut task, Terms { now, left, until, runs: &runs, id_in_use }) {
+            let may = authorise::run(self.frameworks[framework].acts_for.as_deref(), &task);
+            match may.and_then(|()| check_task(&mut task, Terms { now, left, until, runs: &runs, id_in_use })) {
                 Ok(()) => {
                     if let Some(executor) = &task.executor {
                         starting.borrow_mut().insert((task.agent_id.clone(), executor.id.clone()));

@@ -18,7 +18,7 @@ pub(super) enum Pending {
     /// An agent is given up.
     Loss(AgentId),
     /// A framework's first subscription.
-    Subscription { id: FrameworkId, link: LinkId },
+    Subscription(FrameworkId),
     /// A framework stores something.
     State(PendingState),
     /// A framework is over; its scheduler may know.
@@ -34,6 +34,17 @@ pub(super) struct Admission {
     /// It had been given up: what it runs was reported lost.
     pub(super) was_lost: bool,
     pub(super) register: Register,
+}
+
+impl Pending {
+    /// Whether this framework's scheduler is welcomed only after it.
+    pub(super) fn holds_back(&self, framework: &FrameworkId) -> bool {
+        match self {
+            Self::Subscription(id) => id == framework,
+            Self::State(state) => state.framework_id == *framework,
+            Self::Nothing | Self::Admission(_) | Self::Loss(_) | Self::End { .. } => false,
+        }
+    }
 }
 
 impl Master {
@@ -54,8 +65,8 @@ impl Master {
         match self.persisting.remove(&id) {
             Some(Pending::Admission(admission)) => self.admission_recorded(now, *admission, effects),
             Some(Pending::Loss(id)) => self.loss_recorded(now, &id, effects),
-            Some(Pending::Subscription { id, link }) => self.subscription_recorded(now, &id, link, effects),
-            Some(Pending::State(state)) => self.state_recorded(state, effects),
+            Some(Pending::Subscription(id)) => self.welcome(now, &id, effects),
+            Some(Pending::State(state)) => self.state_recorded(now, state, effects),
             Some(Pending::End { link: Some(link) }) => self.close(link, effects),
             Some(Pending::End { link: None } | Pending::Nothing) | None => {}
         }

@@ -3,6 +3,7 @@
 mod env;
 mod adoption;
 mod gangs;
+mod hostile;
 
 use std::time::Duration;
 
@@ -301,7 +302,10 @@ fn a_framework_outlives_its_connection_for_its_failover_timeout() {
 fn state_is_answered_when_it_is_durable_and_bounded() {
     let mut env = TestEnv::new();
     let scheduler = env.framework("f");
-    let put = |size: usize| scheduler::PutState { key: "k".into(), value: Some(vec![0; size]), seq: Some(3) };
+    let put = |size: usize| {
+        let change = scheduler::StateChange { key: "k".into(), value: Some(vec![0; size]) };
+        scheduler::PutState { changes: vec![change], seq: Some(3) }
+    };
     env.events(scheduler);
     env.persists = false;
     env.call(scheduler, Call::PutState(put(10)));
@@ -310,6 +314,58 @@ fn state_is_answered_when_it_is_durable_and_bounded() {
     assert!(matches!(&env.events(scheduler)[..], [event::Event::StateStored(s)] if s.seq == 3 && s.error.is_none()));
     env.call(scheduler, Call::PutState(put(70_000)));
     assert!(matches!(&env.events(scheduler)[..], [event::Event::StateStored(s)] if s.error.is_some()));
+}
+
+#[test]
+fn a_scheduler_that_takes_over_is_told_of_all_that_was_written_and_shuts_the_old_one_out() {
+    let mut env = TestEnv::new();
+    let info = FrameworkInfo { name: "f".into(), user: "user".into(), role: "default".into(), ..Default::default() };
+    let old = env.framework_of(info.clone(), None);
+    let welcome = |events: Vec<event::Event>| {
+        events.into_iter().find_map(|event| match event {
+            event::Event::Subscribed(subscribed) => Some(subscribed),
+            _ => None,
+        })
+    };
+    let first = welcome(env.events(old)).unwrap();
+    let put = |seq, value: u8| {
+        let change = scheduler::StateChange { key: "k".into(), value: Some(vec![value]) };
+        Call::PutState(scheduler::PutState { changes: vec![change], seq: Some(seq) })
+    };
+    env.persists = false;
+    env.call(old, put(1, 1));
+    env.call(old, put(2, 2));
+    let same = FrameworkInfo { id: Some(first.framework_id.clone()), ..info };
+    let new = env.framework_of(same.clone(), Some(first.secret.clone()));
+    // The framework itself, and the first write.
+    env.persist_first(2);
+    assert!(welcome(env.events(new)).is_none(), "one write is still on its way");
+    env.persist();
+    let second = welcome(env.events(new)).unwrap();
+    assert_eq!((second.state[0].value.as_slice(), second.incarnation), (&[2][..], Some(2)));
+
+    let again = env.link();
+    env.handle(Event::SchedulerConnected { link: again, caller: env.caller.clone() });
+    let (secret, incarnation) = (Some(first.secret), first.incarnation);
+    env.call(again, Call::Subscribe(scheduler::Subscribe { framework: same, secret, incarnation }));
+    assert!(refused(env.events(again)).contains("took"));
+}
+
+#[test]
+fn a_write_that_is_said_again_is_not_carried_out_again() {
+    let mut env = TestEnv::new();
+    let scheduler = env.framework("f");
+    let put = |seq| Call::PutState(scheduler::PutState { changes: Vec::new(), seq: Some(seq) });
+    env.persists = false;
+    env.call(scheduler, put(1));
+    env.call(scheduler, put(2));
+    env.persist_first(2);
+    env.events(scheduler);
+    env.effects.clear();
+    env.call(scheduler, put(1));
+    env.call(scheduler, put(2));
+    assert!(!env.effects.iter().any(|effect| matches!(effect, Effect::Persist { .. })));
+    assert!(matches!(&env.events(scheduler)[..], [event::Event::StateStored(stored)] if stored.seq == 1));
 }
 
 #[test]
@@ -384,8 +440,12 @@ fn messages_to_a_framework_that_ends_are_acknowledged_for_it() {
     let offer = env.offers(scheduler).remove(0);
     env.accept(scheduler, &offer, vec![task("t", "M-A1", "cpus:1")]);
     let message = |seq| {
-        let message =
-            scheduler::Message { agent_id: "M-A1".into(), executor_id: "e".into(), data: vec![1], seq: Some(seq) };
+        let message = scheduler::Message {
+            agent_id: "M-A1".into(),
+            executor_id: "e".into(),
+            seq: Some(seq),
+            ..Default::default()
+        };
         agent_call::Call::Message(crate::protocol::ExecutorMessage { framework_id: "M-F1".into(), message })
     };
     env.agent_says(agent, message(1));
@@ -426,4 +486,41 @@ fn a_user_acts_for_nobody_else() {
     env.caller = Caller { principal: "u".into(), user: Some("u".into()) };
     let located = env.operator(operator_call::Call::Locate(crate::protocol::Locate { task: selector() })).remove(0);
     assert!(located.is_ok());
+}
+
+#[test]
+fn a_task_runs_as_nobody_whom_its_scheduler_may_not_act_for() {
+    let mut env = TestEnv::new();
+    let agent = env.agent("h1", "cpus:2");
+    env.caller = Caller { principal: "u".into(), user: Some("u".into()) };
+    let scheduler = env.framework("f");
+    let offer = env.offers(scheduler).remove(0);
+    let as_user = |id: &str, user: &str| {
+        let mut task = task(id, "M-A1", "cpus:1");
+        task.command.as_mut().unwrap().user = Some(user.into());
+        task
+    };
+    env.accept(scheduler, &offer, vec![as_user("mine", "u"), as_user("roots", "root")]);
+    assert_eq!(env.launched(agent), ["mine"]);
+    assert!(refused(env.events(scheduler)).contains("u may not run it as root"));
+}
+
+#[test]
+fn a_framework_keeps_its_name_user_and_role() {
+    let mut env = TestEnv::new();
+    let info = FrameworkInfo {
+        name: "f".into(),
+        user: "u".into(),
+        role: "r".into(),
+        failover_timeout_ms: Some(60_000),
+        ..Default::default()
+    };
+    let link = env.framework_of(info.clone(), None);
+    let secret = env.events(link).into_iter().find_map(|event| match event {
+        event::Event::Subscribed(subscribed) => Some(subscribed.secret),
+        _ => None,
+    });
+    let other = FrameworkInfo { name: "g".into(), id: Some("M-F1".into()), ..info };
+    let again = env.framework_of(other, secret);
+    assert!(refused(env.events(again)).contains("is f of u in role r"));
 }

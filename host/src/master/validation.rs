@@ -90,12 +90,13 @@ pub(super) fn check_task(task: &mut TaskInfo, terms: Terms<'_>) -> Result<(), St
             return Err("the offer is held for a gang, and the executor it would start has no end".to_string());
         }
     }
-    let mut needed = task.resources.clone();
-    if let Some(executor) = task.executor.as_ref().filter(|executor| !(terms.runs)(&task.agent_id, &executor.id)) {
-        needed += &executor.resources;
-    }
     let left =
         terms.left.get_mut(&task.agent_id).ok_or_else(|| format!("the agent {} is not in the offer", task.agent_id))?;
-    *left = left.checked_sub(&needed).map_err(|shortage| format!("more is asked than was offered: {shortage}"))?;
+    // One after the other: a port that both ask for is there once.
+    let mut rest = left.checked_sub(&task.resources);
+    if let Some(executor) = task.executor.as_ref().filter(|executor| !(terms.runs)(&task.agent_id, &executor.id)) {
+        rest = rest.and_then(|rest| rest.checked_sub(&executor.resources));
+    }
+    *left = rest.map_err(|shortage| format!("more is asked than was offered: {shortage}"))?;
     Ok(())
 }

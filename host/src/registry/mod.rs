@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mesos_plugin_api::Time;
+use mesos_plugin_api::v1::scheduler::StateChange;
 use mesos_plugin_api::v1::{AgentId, AgentInfo, FrameworkId, FrameworkInfo};
 
 pub use crate::protocol::registry_operation::Operation;
@@ -64,6 +65,10 @@ pub struct FrameworkRecord {
     pub deadline: Option<Time>,
     /// Being torn down, and why.
     pub ending: Option<String>,
+    /// Of its schedulers, the newest.
+    pub incarnation: u64,
+    /// That one's last write.
+    pub written: u64,
     /// What it stored.
     pub state: BTreeMap<String, Vec<u8>>,
 }
@@ -97,12 +102,9 @@ impl Registry {
                 }
             }
             Operation::ForgetFramework(forget) => drop(self.frameworks.remove(&forget.framework_id)),
-            Operation::PutState(PutFrameworkState { framework_id, key, value }) => {
-                if let Some(framework) = self.frameworks.get_mut(&framework_id) {
-                    match value {
-                        Some(value) => framework.state.insert(key, value),
-                        None => framework.state.remove(&key),
-                    };
+            Operation::PutState(put) => {
+                if let Some(framework) = self.frameworks.get_mut(&put.framework_id) {
+                    framework.put(put);
                 }
             }
         }
@@ -117,6 +119,8 @@ impl Registry {
             registered: Time(put.registered_ns),
             deadline: None,
             ending: None,
+            incarnation: put.incarnation.unwrap_or(0),
+            written: put.written.unwrap_or(0),
             state: before.map(|before| before.state).unwrap_or_default(),
         };
         self.frameworks.insert(id, record);
@@ -140,11 +144,23 @@ impl Registry {
 }
 
 impl FrameworkRecord {
+    fn put(&mut self, put: PutFrameworkState) {
+        (self.incarnation, self.written) = (put.incarnation, put.seq);
+        for StateChange { key, value } in put.changes {
+            match value {
+                Some(value) => self.state.insert(key, value),
+                None => self.state.remove(&key),
+            };
+        }
+    }
+
     fn operations(&self, id: &FrameworkId, all: &mut Vec<Operation>) {
         let put = PutFramework {
             framework: self.info.clone(),
             principal: Some(self.principal.clone()),
             registered_ns: self.registered.as_nanos(),
+            incarnation: Some(self.incarnation),
+            written: Some(self.written),
         };
         all.push(Operation::PutFramework(put));
         if let Some(deadline) = self.deadline {
@@ -155,8 +171,9 @@ impl FrameworkRecord {
             all.push(Operation::EndFramework(EndFramework { framework_id: id.clone(), why: why.clone() }));
         }
         all.extend(self.state.iter().map(|(key, value)| {
-            let (framework_id, key, value) = (id.clone(), key.clone(), Some(value.clone()));
-            Operation::PutState(PutFrameworkState { framework_id, key, value })
+            let changes = vec![StateChange { key: key.clone(), value: Some(value.clone()) }];
+            let (incarnation, seq) = (self.incarnation, self.written);
+            Operation::PutState(PutFrameworkState { framework_id: id.clone(), incarnation, seq, changes })
         }));
     }
 }

@@ -10,8 +10,6 @@ use crate::protocol::RegistryRecord;
 pub const LAYOUT: u32 = 1;
 /// Larger records aren't made: a ZooKeeper node takes a megabyte.
 pub const RECORD_BYTES_MAX: usize = 512 << 10;
-/// An operation is never larger, in bytes: who asks for one is checked.
-pub const OPERATION_BYTES_MAX: usize = 256 << 10;
 
 /// Why a record can't be read.
 #[derive(Debug, Error, PartialEq, Eq)]

@@ -22,12 +22,19 @@ fn agent(id: u8) -> Operation {
 fn framework(id: u8) -> Operation {
     let id = Some(FrameworkId::new(format!("F{id}")));
     let framework = FrameworkInfo { name: "f".into(), user: "u".into(), role: "r".into(), id, ..Default::default() };
-    Operation::PutFramework(PutFramework { framework, principal: Some("p".into()), registered_ns: 7 })
+    Operation::PutFramework(PutFramework {
+        framework,
+        principal: Some("p".into()),
+        registered_ns: 7,
+        incarnation: Some(1),
+        written: None,
+    })
 }
 
 fn put(id: u8, key: u8, value: Option<Vec<u8>>) -> Operation {
     let (framework_id, key) = (FrameworkId::new(format!("F{id}")), format!("k{key}"));
-    Operation::PutState(PutFrameworkState { framework_id, key, value })
+    let changes = vec![StateChange { key, value }];
+    Operation::PutState(PutFrameworkState { framework_id, incarnation: 1, seq: 2, changes })
 }
 
 /// Any operation on a few agents and frameworks.

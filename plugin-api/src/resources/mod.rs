@@ -259,6 +259,21 @@ impl Resources {
         Ok(rest)
     }
 
+    /// What both have of each resource: the smaller amount, the ports, ranges and items that are in both.
+    pub fn common(&self, other: &Resources) -> Resources {
+        let standard = Resources {
+            cpus: self.cpus.min(other.cpus),
+            mem: self.mem.min(other.mem),
+            disk: self.disk.min(other.disk),
+            ports: ranges::common(&self.ports, &other.ports),
+            custom: Vec::new(),
+        };
+        self.custom.iter().fold(standard, |all, mine| {
+            let both = common(mine.value.as_ref(), other.value_of(&mine.name));
+            all.with_custom(&mine.name, both)
+        })
+    }
+
     /// The first resource of which `self` has less than `asked` wants.
     pub fn shortage(&self, asked: &Resources) -> Option<Shortage> {
         let standard = [
@@ -398,6 +413,20 @@ fn holds(have: Option<&Value>, wanted: Option<&Value>) -> bool {
         (Some(Value::Ranges(have)), Some(Value::Ranges(wanted))) => ranges::contains(&have.range, &wanted.range),
         (Some(Value::Set(have)), Some(Value::Set(wanted))) => wanted.item.iter().all(|item| have.item.contains(item)),
         _ => false,
+    }
+}
+
+/// What both have; nothing of different kinds.
+fn common(one: Option<&Value>, other: Option<&Value>) -> Value {
+    match (one, other) {
+        (Some(Value::Scalar(one)), Some(Value::Scalar(other))) => Value::Scalar(*one.min(other)),
+        (Some(Value::Ranges(one)), Some(Value::Ranges(other))) => {
+            Value::Ranges(Ranges { range: ranges::common(&one.range, &other.range) })
+        }
+        (Some(Value::Set(one)), Some(Value::Set(other))) => {
+            Value::Set(Set { item: one.item.iter().filter(|item| other.item.contains(item)).cloned().collect() })
+        }
+        _ => Value::Scalar(0),
     }
 }
 

@@ -51,6 +51,11 @@ pub(super) fn difference(from: &[Range], taken: &[Range]) -> Vec<Range> {
     rest
 }
 
+/// The points that both have; both canonical.
+pub(super) fn common(one: &[Range], other: &[Range]) -> Vec<Range> {
+    difference(one, &difference(one, other))
+}
+
 /// `[31000-31004,31010]`
 pub(super) fn text(ranges: &[Range]) -> String {
     let parts: Vec<String> =

@@ -34,6 +34,16 @@ fn ports_split_and_merge() {
 }
 
 #[test]
+fn what_both_have_can_be_taken_from_both() {
+    let (task, volume) =
+        (parse("cpus:2;mem:64;ports:[10-12,20];gpus:1;fpgas:{a,b}"), parse("cpus:1;mem:100;ports:[12-20];fpgas:{b}"));
+    let both = task.common(&volume);
+    assert_eq!(both, parse("cpus:1;mem:64;ports:[12,20];fpgas:{b}"));
+    assert_eq!(task.checked_sub(&both).unwrap(), parse("cpus:1;ports:[10-11];gpus:1;fpgas:{a}"));
+    assert_eq!(parse("gpus:2").common(&parse("gpus:[1-2]")), Resources::default());
+}
+
+#[test]
 fn shortage_names_the_resource() {
     let have = parse("cpus:2;mem:512;gpus:1");
     let short = |text: &str| have.checked_sub(&parse(text)).unwrap_err().to_string();

@@ -9,7 +9,6 @@ use mesos_mpi_core::arguments::{INPUT_FILE, Plan, plan};
 use mesos_mpi_core::capacity;
 use mesos_mpi_core::inspect::{Entry, Files};
 use mesos_mpi_core::messages::Job;
-use mesos_mpi_core::messages::input::From;
 use mesos_mpi_core::output::{self, Letters};
 use mesos_plugin_api::command::RunFramework;
 use mesos_plugin_api::{CommandHost, Invocation};
@@ -34,7 +33,7 @@ pub(crate) fn run(host: &dyn CommandHost, invocation: &Invocation) -> Result<i32
         config: plan.job.encode_to_vec(),
         role: None,
         failover_timeout_ms: Some(FAILOVER_TIMEOUT_MS),
-        stdin: Some(reads_stdin(&plan.job)),
+        stdin: Some(plan.job.is_input_read()),
         detach: detach.then_some(true),
     };
     host.run_framework(run).map(|result| result.exit_code)
@@ -56,10 +55,6 @@ fn new_kvs_name() -> Result<String, String> {
     const SOURCE: &str = "/proc/sys/kernel/random/uuid";
     let uuid = fs::read_to_string(SOURCE).map_err(|error| format!("cannot read {SOURCE}: {error}; mount /proc"))?;
     Ok(format!("kvs_{}", uuid.trim().replace('-', "")))
-}
-
-fn reads_stdin(job: &Job) -> bool {
-    matches!(job.input.as_ref().and_then(|input| input.from.as_ref()), Some(From::Rank(_) | From::All(_)))
 }
 
 fn upload(host: &dyn CommandHost, plan: &mut Plan) -> Result<(), String> {

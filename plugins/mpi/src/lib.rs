@@ -8,6 +8,7 @@
 mod command;
 mod executor;
 mod files;
+mod shared_memory;
 
 use mesos_mpi_core::JobFramework;
 use mesos_plugin_api::{CommandHost, Executor, Framework, Injector, Invocation, Plugin, export_plugin};

@@ -14,6 +14,7 @@ use crate::workspace::{self, Profile};
 
 mod cgroup;
 mod figures;
+mod mpi;
 mod pairs;
 
 /// What every figure needs.

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything that must hold, quickest first, and one line of totals at the end.
 //!
 //! ```text
-//! fmt ─ clippy ─ build ─ unit ─ doc ─ tidy ─ parts ─ run ─ plugins ─ bad_input ─ lifecycle ─ mpi
+//! fmt ─ clippy ─ build ─ unit ─ fuzz ─ harness ─ doc ─ tidy ─ parts ─ run ─ plugins ─ bad_input ─ lifecycle ─ mpi
 //! ```
 
 use std::path::Path;
@@ -42,8 +42,19 @@ const STEPS: &[Step] = &[
     Step { name: "build", action: Action::Build },
     Step {
         name: "unit",
-        action: Action::Tests(&["--workspace", "--lib", "--bins", "--examples", "--tests", "--exclude", "mesos-tests"]),
+        action: Action::Tests(&[
+            "--workspace",
+            "--lib",
+            "--bins",
+            "--examples",
+            "--tests",
+            "--exclude",
+            "mesos-tests",
+            "--exclude",
+            "mesos-fuzz",
+        ]),
     },
+    Step { name: "fuzz", action: Action::Tests(&["--package", "mesos-fuzz", "--lib", "--tests"]) },
     Step { name: "harness", action: Action::Tests(&["--package", "mesos-tests", "--lib"]) },
     Step { name: "doc", action: Action::Tests(&["--workspace", "--doc"]) },
     Step { name: "tidy", action: Action::Integration },

@@ -58,6 +58,7 @@ impl TestEnv {
         while let Some(event) = events.pop() {
             let mut effects = Vec::new();
             self.agent.handle(self.now, event, &mut effects);
+            self.agent.sanity_check();
             for effect in effects {
                 match &effect {
                     Effect::Persist { seq, .. } if self.persists => events.push(Event::Persisted { seq: *seq }),
@@ -125,12 +126,14 @@ impl TestEnv {
 
     pub(super) fn say(&mut self, seq: u64, text: &str) {
         let (agent_id, executor_id) = (agent(), "e".into());
-        let message = scheduler::Message { agent_id, executor_id, data: text.into(), seq: Some(seq) };
+        let message =
+            scheduler::Message { agent_id, executor_id, data: text.into(), seq: Some(seq), ..Default::default() };
         self.master(agent_event::Event::Message(ExecutorMessage { framework_id: framework(), message }));
     }
 
     pub(super) fn acknowledge_messages(&mut self, seq: u64) {
-        let acknowledge = scheduler::MessageAcknowledge { agent_id: agent(), executor_id: "e".into(), seq };
+        let acknowledge =
+            scheduler::MessageAcknowledge { agent_id: agent(), executor_id: "e".into(), seq, incarnation: None };
         let acknowledge = ExecutorMessageAcknowledge { framework_id: framework(), acknowledge };
         self.master(agent_event::Event::MessageAcknowledge(acknowledge));
     }

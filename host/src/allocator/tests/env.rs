@@ -24,6 +24,16 @@ pub(super) struct Running {
     pub(super) agent: AgentId,
     pub(super) resources: Resources,
     pub(super) ends_at: Option<Time>,
+    /// Its resources are this volume's.
+    pub(super) volume: Option<usize>,
+}
+
+/// Something that is kept for its owner.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Volume {
+    pub(super) agent: AgentId,
+    pub(super) reserved: Resources,
+    pub(super) in_use: bool,
 }
 
 /// What was last said about a gang.
@@ -40,6 +50,7 @@ pub(super) struct TestEnv {
     pub(super) now: Time,
     pub(super) offers: BTreeMap<usize, Offered>,
     pub(super) tasks: Vec<Running>,
+    pub(super) volumes: BTreeMap<usize, Volume>,
     /// Last words about each gang.
     pub(super) gangs: BTreeMap<(FrameworkId, String), Status>,
     pub(super) offers_so_far: usize,
@@ -52,6 +63,7 @@ impl TestEnv {
             now: seconds(1000),
             offers: BTreeMap::new(),
             tasks: Vec::new(),
+            volumes: BTreeMap::new(),
             gangs: BTreeMap::new(),
             offers_so_far: 0,
         }
@@ -195,14 +207,55 @@ impl TestEnv {
                 agent: part.agent,
                 resources: task,
                 ends_at,
+                volume: None,
             });
         }
     }
 
     /// A task ends.
     pub(super) fn end(&mut self, index: usize) {
-        let Running { framework, agent, resources, ends_at } = self.tasks.remove(index);
+        let Running { framework, agent, resources, ends_at, volume } = self.tasks.remove(index);
+        if let Some(volume) = volume {
+            self.volumes.get_mut(&volume).expect("a volume in use stays").in_use = false;
+            return self.tell(Event::ReturnReserved { framework, agent, resources });
+        }
         self.tell(Event::Recover { framework, agent, resources, back_by: ends_at, refuse: None });
+    }
+
+    /// Makes a volume on an offer of one agent; the rest comes back at once.
+    pub(super) fn reserve(&mut self, offer: usize, reserved: &Resources) {
+        let offered = self.offers.get_mut(&offer).expect("the offer is open");
+        let part = &mut offered.parts[0];
+        part.resources = part.resources.checked_sub(reserved).expect("a volume fits into its offer");
+        let (framework, agent) = (Some(offered.framework.clone()), part.agent.clone());
+        let number = self.volumes.keys().next_back().map_or(0, |last| last + 1);
+        self.volumes.insert(number, Volume { agent: agent.clone(), reserved: reserved.clone(), in_use: false });
+        self.tell(Event::Reserve { framework, agent, resources: reserved.clone() });
+        self.give_back(offer, None);
+    }
+
+    /// Destroys one of the volumes, if nobody uses it.
+    pub(super) fn unreserve(&mut self, which: usize) {
+        let idle = self.volumes.iter().filter(|(_, volume)| !volume.in_use).map(|(number, _)| *number);
+        let idle: Vec<usize> = idle.collect();
+        if let Some(volume) = idle.get(which % idle.len().max(1)).and_then(|number| self.volumes.remove(number)) {
+            self.tell(Event::Unreserve { agent: volume.agent, resources: volume.reserved });
+        }
+    }
+
+    /// A task takes all that one of the volumes keeps.
+    pub(super) fn use_reserved(&mut self, which: usize, framework: &str) {
+        let count = self.volumes.len().max(1);
+        let idle = self.volumes.iter_mut().nth(which % count).filter(|(_, volume)| !volume.in_use);
+        let Some((number, volume)) = idle else { return };
+        volume.in_use = true;
+        let (framework, agent) = (FrameworkId::from(framework), volume.agent.clone());
+        let (resources, volume) = (volume.reserved.clone(), Some(*number));
+        let running = Running { framework, agent, resources, ends_at: None, volume };
+        let (framework, agent) = (running.framework.clone(), running.agent.clone());
+        let resources = running.resources.clone();
+        self.tasks.push(running);
+        self.tell(Event::UseReserved { framework, agent, resources });
     }
 
     /// Tasks that should have ended by now do.

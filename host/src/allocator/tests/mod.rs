@@ -4,3 +4,4 @@ mod env;
 mod gangs;
 mod offers;
 mod random;
+mod reservations;

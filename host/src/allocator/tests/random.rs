@@ -27,6 +27,9 @@ enum Step {
     Suppress(u8),
     Gang(u8, u8, u8, u8),
     Cancel(u8, u8),
+    Reserve(u8, u8),
+    Unreserve(u8),
+    UseReserved(u8, u8),
     Pass(u8),
     Cycle,
 }
@@ -52,6 +55,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..FRAMEWORKS).prop_map(Step::Suppress),
         4 => (0..FRAMEWORKS, any(), any(), any()).prop_map(|(f, n, p, c)| Step::Gang(f, n, p, c)),
         1 => (0..FRAMEWORKS, any()).prop_map(|(f, n)| Step::Cancel(f, n)),
+        2 => (any(), any()).prop_map(|(o, n)| Step::Reserve(o, n)),
+        1 => any().prop_map(Step::Unreserve),
+        3 => (any(), 0..FRAMEWORKS).prop_map(|(v, f)| Step::UseReserved(v, f)),
         3 => (0..20_u8).prop_map(Step::Pass),
         10 => Just(Step::Cycle),
     ]
@@ -92,6 +98,13 @@ fn pick(env: &TestEnv, n: u8) -> Option<usize> {
 
 /// What is offered or runs on an agent, or is a framework's, goes with it.
 fn forget(env: &mut TestEnv, agent: Option<&str>, framework: Option<&str>) {
+    // The master removes a framework when its tasks have ended, and what they had of volumes is back there.
+    for index in (0..env.tasks.len()).rev() {
+        if env.tasks[index].volume.is_some() && Some(env.tasks[index].framework.as_str()) == framework {
+            env.end(index);
+        }
+    }
+    env.volumes.retain(|_, volume| Some(volume.agent.as_str()) != agent);
     env.tasks.retain(|task| Some(task.agent.as_str()) != agent && Some(task.framework.as_str()) != framework);
     let mut gone = Vec::new();
     for (number, offer) in &mut env.offers {
@@ -169,6 +182,18 @@ fn run(env: &mut TestEnv, known: &mut BTreeSet<String>, step: Step) {
             env.gangs.remove(&(framework(f).as_str().into(), format!("g{}", n % 3)));
             env.tell(Event::CancelGang { framework: framework(f).into(), id: format!("g{}", n % 3) });
         }
+        Step::Reserve(o, n) => {
+            if let Some(offer) = pick(env, o).filter(|offer| env.offers[offer].until.is_none()) {
+                let part = &env.offers[&offer].parts[0].resources;
+                env.reserve(
+                    offer,
+                    &part.common(&resources(["cpus:0.5", "cpus:1;ports:[31-35]", "mem:32"][usize::from(n % 3)])),
+                );
+            }
+        }
+        Step::Unreserve(v) => env.unreserve(usize::from(v)),
+        Step::UseReserved(v, f) if known.contains(&framework(f)) => env.use_reserved(usize::from(v), &framework(f)),
+        Step::UseReserved(..) => {}
         Step::Pass(secs) => env.now = env.now + Duration::from_secs(u64::from(secs)),
         Step::Cycle => drop(env.cycle()),
     }

@@ -26,7 +26,12 @@ const TEARDOWN_MAX: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub enum Front {
     /// A master knows the framework.
-    Registered(FrameworkId),
+    Registered {
+        /// Under this id.
+        framework_id: FrameworkId,
+        /// And by this secret, which is for whoever starts its scheduler again.
+        secret: String,
+    },
     /// Bytes for the terminal.
     Output(Output),
     /// Files to show.
@@ -55,7 +60,8 @@ pub struct RunningFramework {
 }
 
 impl RunningFramework {
-    /// Starts a framework: `make` is given the injector for the plugin's threads.
+    /// Starts a framework: `make` is given the injector for the plugin's threads. With an id in `info` and the secret that belongs
+    /// to it this is the next scheduler of a framework that exists.
     ///
     /// # Errors
     /// The half can't be made, or no master answers.
@@ -63,6 +69,7 @@ impl RunningFramework {
         client: MasterClient,
         info: FrameworkInfo,
         plugin: Option<PluginRef>,
+        secret: Option<String>,
         make: impl FnOnce(Injector) -> Result<Box<dyn Framework>, String>,
     ) -> Result<Self, ClientError> {
         let (events, events_in) = mpsc::channel(EVENTS_MAX);
@@ -75,7 +82,7 @@ impl RunningFramework {
         let half = make(injector).map_err(ClientError::Refused)?;
         let link = client.scheduler_link().await?;
         let (front_out, front) = mpsc::channel(FRONT_MAX);
-        let runner = Runner::new(half, info, plugin, None);
+        let runner = Runner::new(half, info, plugin, secret);
         let inputs = Inputs { events: events_in, injected: injected_in };
         tokio::spawn(run(runner, client, link, inputs, front_out));
         Ok(Self { front, events })
@@ -168,18 +175,18 @@ async fn carry_out(
     effects: &mut Vec<Effect>,
 ) -> Option<Front> {
     let mut calls = Vec::new();
-    let (mut ended, mut left) = (None, false);
+    let (mut ended, mut leaves) = (None, false);
     for effect in effects.drain(..) {
         let word = match effect {
             Effect::Call(call) => {
                 calls.push(scheduler::Call { call: Some(call) });
                 continue;
             }
-            Effect::Leave => {
-                left = true;
+            Effect::Disconnect => {
+                leaves = true;
                 continue;
             }
-            Effect::Registered(id) => Front::Registered(id),
+            Effect::Registered { framework_id, secret } => Front::Registered { framework_id, secret },
             Effect::Output(output) => Front::Output(output),
             Effect::Follow(follow) => Front::Follow(follow),
             Effect::Progress(progress) => Front::Progress(progress),
@@ -193,8 +200,8 @@ async fn carry_out(
         let _ = front.send(word).await;
     }
     let batch = Batch { epoch: runner.epoch(), items: calls };
-    if let Some(open) = link.as_ref().filter(|_| left || !batch.items.is_empty())
-        && (left || open.out.send(batch).await.is_err())
+    if let Some(open) = link.as_ref().filter(|_| leaves || !batch.items.is_empty())
+        && (leaves || open.out.send(batch).await.is_err())
     {
         *link = None;
         runner.handle(clock.now(), Event::Disconnected("the connection to the master broke".into()), effects);

@@ -293,11 +293,12 @@ fn what_a_framework_stored_survives_the_master_and_goes_with_the_framework() {
     let scheduler = env.framework_of(info(60), None);
     let secret = secret(&env.events(scheduler));
     assert!(env.registry.frameworks.is_empty(), "a short failover timeout costs no write");
-    let put = |value: Option<&str>| {
-        Call::PutState(scheduler::PutState { key: "k".into(), value: value.map(Into::into), seq: Some(1) })
+    let put = |seq, value: Option<&str>| {
+        let changes = vec![scheduler::StateChange { key: "k".into(), value: value.map(Into::into) }];
+        Call::PutState(scheduler::PutState { changes, seq: Some(seq) })
     };
-    env.call(scheduler, put(Some("old")));
-    env.call(scheduler, put(Some("new")));
+    env.call(scheduler, put(1, Some("old")));
+    env.call(scheduler, put(2, Some("new")));
     env.next_master();
     let back = env.framework_of(known(60), Some(secret));
     let events = env.events(back);
@@ -477,4 +478,28 @@ fn a_busy_cluster_costs_few_records() {
     assert!(!env.effects.iter().any(|effect| matches!(effect, Effect::Persist { .. })));
     let admitted = env.registry.operations();
     assert!(matches!(&admitted[..], [Operation::Lead(_), Operation::AdmitAgent(_)]), "{admitted:?}");
+}
+
+/// Messages are numbered anew by each scheduler that takes over: no master may give an incarnation that another one gave.
+#[test]
+fn a_scheduler_that_takes_over_under_a_new_master_is_newer_than_all_before_it() {
+    let mut env = TestEnv::new();
+    let secret = env.two_agents_run(60);
+    env.next_master();
+    let subscribe = |env: &mut TestEnv, incarnation| {
+        let link = env.link();
+        env.handle(Event::SchedulerConnected { link, caller: env.caller.clone() });
+        let (framework, secret) = (known(60), Some(secret.clone()));
+        env.call(link, Call::Subscribe(scheduler::Subscribe { framework, secret, incarnation }));
+        env.events(link)
+    };
+    let given = |events: &[event::Event]| match &events[..1] {
+        [event::Event::Subscribed(subscribed)] => subscribed.incarnation.unwrap(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(given(&subscribe(&mut env, Some(5))), 5, "an earlier master gave it");
+    let next = given(&subscribe(&mut env, None));
+    assert!(next > u64::from(u32::MAX), "{next}");
+    assert!(fatal(&subscribe(&mut env, Some(5))).contains("another scheduler took"));
+    assert_eq!(given(&subscribe(&mut env, Some(next))), next);
 }

@@ -59,8 +59,13 @@ impl TestEnv {
 
     /// Makes durable what waits for it.
     pub(super) fn persist(&mut self) {
+        self.persist_first(usize::MAX);
+    }
+
+    /// Makes so many of those durable.
+    pub(super) fn persist_first(&mut self, count: usize) {
         let records = self.effects.extract_if(.., |effect| matches!(effect, Effect::Persist { .. }));
-        for record in records.collect::<Vec<_>>() {
+        for record in records.take(count).collect::<Vec<_>>() {
             let Effect::Persist { id, operation } = record else { unreachable!() };
             self.registry.apply(operation);
             self.handle(Event::Persisted { id });
@@ -116,7 +121,7 @@ impl TestEnv {
     pub(super) fn framework_of(&mut self, framework: FrameworkInfo, secret: Option<String>) -> LinkId {
         let link = self.link();
         self.handle(Event::SchedulerConnected { link, caller: self.caller.clone() });
-        self.call(link, Call::Subscribe(scheduler::Subscribe { framework, secret }));
+        self.call(link, Call::Subscribe(scheduler::Subscribe { framework, secret, incarnation: None }));
         link
     }
 
@@ -125,7 +130,10 @@ impl TestEnv {
     }
 
     pub(super) fn accept(&mut self, link: LinkId, offer: &Offer, tasks: Vec<TaskInfo>) {
-        self.call(link, Call::Accept(scheduler::Accept { offer_ids: vec![offer.id.clone()], tasks, filters: None }));
+        self.call(
+            link,
+            Call::Accept(scheduler::Accept { offer_ids: vec![offer.id.clone()], tasks, ..Default::default() }),
+        );
     }
 
     pub(super) fn report(&mut self, agent: LinkId, task: &str, state: TaskState, seq: u64) {

@@ -101,7 +101,7 @@ fn planned() -> (TestEnv, LinkId, LinkId, Offer) {
         event::Event::GangStatus(status) => status.planned_start_ns,
         _ => None,
     });
-    assert_eq!(status.last(), Some((env.now + Duration::from_secs(60)).as_nanos()), "the framework hears when");
+    assert_eq!(status.max(), Some((env.now + Duration::from_secs(60)).as_nanos()), "the framework hears when");
     (env, busy, two, lent)
 }
 

@@ -19,6 +19,8 @@ pub mod output;
 pub mod placement;
 pub mod pmi1;
 pub mod pmi_server;
+pub mod readers;
+pub mod shared_memory;
 #[cfg(test)]
 mod tests;
 pub mod time_limit;

@@ -168,7 +168,7 @@ impl TestEnv {
         let message = message.await;
         let (framework_id, executor_id) = (framework_id(), "e".into());
         let seq = message.seq.expect("a number");
-        let acknowledge = scheduler::MessageAcknowledge { agent_id: agent(), executor_id, seq };
+        let acknowledge = scheduler::MessageAcknowledge { agent_id: agent(), executor_id, seq, incarnation: None };
         let acknowledge = ExecutorMessageAcknowledge { framework_id, acknowledge };
         self.tell(agent_event::Event::MessageAcknowledge(acknowledge)).await;
         String::from_utf8(message.data).expect("text")
@@ -176,7 +176,8 @@ impl TestEnv {
 
     async fn say(&mut self, seq: u64, text: &str) {
         let (agent_id, executor_id) = (agent(), "e".into());
-        let message = scheduler::Message { agent_id, executor_id, data: text.into(), seq: Some(seq) };
+        let message =
+            scheduler::Message { agent_id, executor_id, data: text.into(), seq: Some(seq), ..Default::default() };
         self.tell(agent_event::Event::Message(ExecutorMessage { framework_id: framework_id(), message })).await;
     }
 

@@ -7,7 +7,6 @@ use mesos_plugin_api::v1::{CommandInfo, ExitStatus};
 
 use super::input::{InputReaders, STDIN_STREAM};
 use super::processes::Processes;
-use super::ranks::reads_stdin;
 use super::{Site, tell};
 use crate::messages::report::Report as Tell;
 use crate::messages::{DaemonEnded, DaemonWanted, MpirunEnded, OpenMpi, RankEnded, RanksStarted, StartDaemon};
@@ -123,8 +122,7 @@ impl Daemons {
 
 /// The ranks of this node that read what the terminal gives.
 fn readers(site: &Site<'_>) -> impl Iterator<Item = u32> {
-    let from = site.start.input.as_ref().and_then(|input| input.from.as_ref());
-    site.start.ranks.iter().copied().filter(move |rank| reads_stdin(from, *rank))
+    site.start.ranks.iter().copied().filter(|rank| site.start.is_input_read_by(*rank))
 }
 
 /// Passes standard input on to a rank that another process launches.

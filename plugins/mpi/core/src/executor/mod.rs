@@ -23,7 +23,9 @@ use crate::environment::scrubbed;
 use crate::messages::order::Order as Do;
 use crate::messages::report::Report as Tell;
 use crate::messages::{Inspected, Node, Order, RankEnded, Report, Start, Stop};
+use crate::shared_memory::Segments;
 use daemons::Daemons;
+use input::InputReaders;
 use processes::Processes;
 use ranks::Ranks;
 
@@ -114,12 +116,19 @@ impl NodeExecutor {
         tell(calls, Tell::Inspected(inspected));
     }
 
+    /// The shared memory that ranks of this node may use: from their launch to the end of the last one.
+    pub fn segments(&self) -> Option<&Segments> {
+        match &self.work {
+            Some(Work::Ranks(ranks)) if !self.end.told => ranks.segments(),
+            _ => None,
+        }
+    }
+
     fn order(&mut self, now: Time, order: Do, calls: &mut ExecutorCalls) {
         match (order, &mut self.work) {
             (Do::Start(start), None) => self.start(start, calls),
             (Do::Release(release), Some(Work::Ranks(ranks))) => ranks.release(release, calls),
-            (Do::Input(data), Some(Work::Ranks(ranks))) => ranks.input().give(data, calls),
-            (Do::Input(data), Some(Work::Daemons(daemons))) => daemons.input().give(data, calls),
+            (Do::Input(data), Some(work)) => work.input().give(data, calls),
             (Do::Signal(signal), Some(Work::Ranks(_))) => self.processes.signal_ranks(signal.number, calls),
             (Do::Signal(signal), Some(Work::Daemons(daemons))) => daemons.signal(signal.number, calls),
             (Do::StartDaemon(daemon), Some(Work::Daemons(daemons))) if !self.processes.stopping() => {
@@ -235,6 +244,13 @@ impl NodeExecutor {
 const ENOENT: i32 = 2;
 
 impl Work {
+    fn input(&mut self) -> &mut InputReaders {
+        match self {
+            Self::Ranks(ranks) => ranks.input(),
+            Self::Daemons(daemons) => daemons.input(),
+        }
+    }
+
     /// Direct ranks end by themselves; a node of daemons can't know whether another one comes.
     fn ends_by_itself(&self) -> bool {
         matches!(self, Self::Ranks(_))
@@ -258,11 +274,11 @@ impl Executor for NodeExecutor {
             Event::ProcessStarted(started) => self.processes.started(started.process, calls),
             Event::ProcessFailed(_) | Event::ProcessExited(_) => self.process_event(now, event, calls),
             Event::StreamData(data) => self.stream(now, data.process, data.stream, &data.data, calls),
-            Event::Written(written) => match &mut self.work {
-                Some(Work::Ranks(ranks)) => ranks.input().written(&written, calls),
-                Some(Work::Daemons(daemons)) => daemons.input().written(&written, calls),
-                None => {}
-            },
+            Event::Written(written) => {
+                if let Some(work) = &mut self.work {
+                    work.input().written(&written, calls);
+                }
+            }
             Event::Knock(knock) => match &mut self.work {
                 Some(Work::Daemons(daemons)) if !self.processes.stopping() => {
                     if let Some(ended) = daemons.knock(knock, calls) {

@@ -11,12 +11,12 @@ use super::input::{InputReaders, STDIN_STREAM};
 use super::processes::Processes;
 use super::{Site, tell};
 use crate::environment::Place;
-use crate::messages::input::From;
 use crate::messages::report::Report as Tell;
 use crate::messages::{Aborted, RankEnded, Release};
 use crate::output::{stderr_file, stdout_file};
 use crate::pmi_server::{Action, PmiServer, Stage};
 use crate::pmi1::KVS_NAME;
+use crate::shared_memory::Segments;
 
 const PMI_STREAM: u32 = 1;
 
@@ -25,6 +25,8 @@ const PMI_STREAM: u32 = 1;
 pub(super) struct Ranks {
     server: PmiServer,
     live: BTreeMap<u64, u32>,
+    /// None where another job may have the same.
+    segments: Option<Segments>,
     input: InputReaders,
     keep_on_bad_exit: bool,
     /// With no other node to wait for, barriers are released here.
@@ -52,10 +54,15 @@ impl Ranks {
         Self {
             server: PmiServer::new(kvs_name, start.size, &start.ranks, start.process_mapping.as_deref()),
             live: start.ranks.iter().map(|rank| (process_of(*rank), *rank)).collect(),
+            segments: start.kvs_name.as_deref().and_then(|name| Segments::new(name, site.node.node)),
             input: InputReaders::new(readers),
             keep_on_bad_exit: start.keep_on_bad_exit(),
             alone: site.node.nodes == 1,
         }
+    }
+
+    pub(super) fn segments(&self) -> Option<&Segments> {
+        self.segments.as_ref()
     }
 
     pub(super) fn input(&mut self) -> &mut InputReaders {
@@ -132,7 +139,7 @@ fn spawn(site: &Site<'_>, rank: u32, local_rank: u32) -> Spawn {
     let node = site.node;
     Place { rank, size: start.size, local_rank, local_size, node: node.node, nodes: node.nodes }.tell(&mut command);
     let mut pipes = vec![Pipe { stream: PMI_STREAM, fd: None, env: Some("PMI_FD".into()) }];
-    if reads_stdin(start.input.as_ref().and_then(|input| input.from.as_ref()), rank) {
+    if start.is_input_read_by(rank) {
         pipes.push(Pipe { stream: STDIN_STREAM, fd: Some(0), env: None });
     }
     Spawn {
@@ -144,18 +151,10 @@ fn spawn(site: &Site<'_>, rank: u32, local_rank: u32) -> Spawn {
     }
 }
 
-pub(super) fn reads_stdin(from: Option<&From>, rank: u32) -> bool {
-    match from {
-        Some(From::Rank(reader)) => rank == *reader,
-        Some(From::All(_)) => true,
-        Some(From::None(_) | From::File(_)) | None => false,
-    }
-}
-
 /// The program with its arguments; when the ranks read a file, a shell opens it and becomes the program.
 fn argv(site: &Site<'_>) -> Vec<Vec<u8>> {
     let mut argv = Vec::new();
-    if let Some(From::File(file)) = site.start.input.as_ref().and_then(|input| input.from.as_ref()) {
+    if let Some(file) = site.start.input_file() {
         let line = "file=$1; shift; exec \"$@\" <\"$file\"";
         argv.extend(["/bin/sh", "-c", line, "sh"].map(|word| word.as_bytes().to_vec()));
         argv.push(format!("{}/{file}", site.host.sandbox).into_bytes());

@@ -5,34 +5,35 @@
 //!    │                        │                              │
 //!    └── refused, signal ─────┴── problem, node lost ────────┴── rank failed, node lost, signal ──▶ Ending ──▶ finish
 //! ```
+//! One file an arrow or two: `start` (Inspecting to Running), `ends` (of tasks, executors, agents), `ending`, `mpirun`, `input`.
 //! It knows nothing of files, sockets and processes; those are the executors' (one a node) and the runner's.
 
+mod ending;
+mod ends;
 mod input;
 mod mpirun;
 mod nodes;
+mod start;
 
 use std::time::Duration;
 
 use mesos_plugin_api::framework::Event;
 use mesos_plugin_api::v1::framework::{Progress, Started};
-use mesos_plugin_api::v1::scheduler::{Failure, GangStatus};
-use mesos_plugin_api::v1::{Offer, PluginRef, Reason, TaskState, TaskStatus};
+use mesos_plugin_api::v1::scheduler::GangStatus;
+use mesos_plugin_api::v1::{Offer, PluginRef};
 use mesos_plugin_api::{Calls, Framework, Time};
 use prost::Message;
 
 use crate::barrier::Barriers;
-use crate::messages::input::From;
 use crate::messages::inspected::Found;
 use crate::messages::order::Order as Do;
 use crate::messages::report::Report as Tell;
-use crate::messages::{Inspected, Job, Report, Signal, Start, Stop};
+use crate::messages::{Inspected, Job, Report, Signal};
 use crate::outcome::{Outcome, Verdict};
-use crate::output::{follow_mpirun, follow_rank};
 use crate::placement::Placement;
-use crate::pmi1::VALUE_BYTES_MAX;
 use input::InputFlow;
 use mpirun::Mpirun;
-use nodes::{GANG, NodeState, gang, ranges, tasks};
+use nodes::{GANG, NodeState, gang, tasks};
 
 /// Between TERM and KILL when the job ends for a failure.
 const FAILURE_GRACE: Duration = Duration::from_secs(2);
@@ -205,99 +206,6 @@ impl JobFramework {
         }
     }
 
-    /// The major version of Open MPI, none for PMI-1; all nodes must have found the same.
-    fn agreement(&self) -> Result<Option<u32>, String> {
-        let kind = |node: &NodeState| match node.inspected.as_ref().and_then(|inspected| inspected.found.as_ref()) {
-            Some(Found::Openmpi(found)) => Some(found.major),
-            _ => None,
-        };
-        let word = |major| match major {
-            Some(major) => format!("Open MPI {major}"),
-            None => "MPICH".to_string(),
-        };
-        let first = kind(&self.nodes[0]);
-        match self.nodes.iter().find(|node| kind(node) != first) {
-            None => Ok(first),
-            Some(other) => Err(format!(
-                "the program uses {} on {} and {} on {}: install one MPI everywhere, or leave agents out with -x",
-                word(first),
-                self.nodes[0].name(),
-                word(kind(other)),
-                other.name()
-            )),
-        }
-    }
-
-    fn start(&mut self, now: Time, openmpi: Option<u32>, calls: &mut Calls) {
-        self.mpirun = openmpi.map(|major| Mpirun::new(major, &self.nodes));
-        if let Some(line) = self.mpirun.as_ref().and_then(|mpirun| mpirun.refusal(&self.nodes)) {
-            return self.fail(now, Verdict::new(1, line), calls);
-        }
-        self.phase = Phase::Running;
-        self.warn_of_missing_folders(calls);
-        for node in &self.nodes {
-            node.send(Do::Start(self.start_of(node)), calls);
-            self.follow(node, calls);
-        }
-        if let Some(limit) = self.job.time_limit_ms {
-            self.set_timer(Timer::TimeLimit, now + Duration::from_millis(limit), calls);
-        }
-        if self.mpirun.is_some() {
-            self.set_timer(Timer::MpirunStart, now + mpirun::START_TIMEOUT, calls);
-        }
-        let readers = self.nodes_with_readers();
-        for (node, data) in self.input.open(readers, calls) {
-            self.nodes[node as usize].send(Do::Input(data), calls);
-        }
-    }
-
-    fn start_of(&self, node: &NodeState) -> Start {
-        let mapping = self.placement.process_mapping();
-        let slots = || self.nodes.iter().map(|node| node.slots).collect();
-        Start {
-            ranks: self.placement.ranks_of(node.index),
-            size: self.job.ranks,
-            argv: self.job.argv.clone(),
-            environment: self.job.environment.clone(),
-            process_mapping: Some(mapping).filter(|mapping| mapping.len() <= VALUE_BYTES_MAX),
-            keep_on_bad_exit: self.job.keep_on_bad_exit,
-            input: self.job.input.clone(),
-            job_id: self.job_id.clone(),
-            kvs_name: self.job.kvs_name.clone(),
-            openmpi: self.mpirun.as_ref().map(|mpirun| mpirun.share(&self.job, node.index, slots)),
-        }
-    }
-
-    fn follow(&self, node: &NodeState, calls: &mut Calls) {
-        let mut files = Vec::new();
-        if self.mpirun.is_some() && node.index == 0 {
-            files.extend(follow_mpirun(&self.job, &self.job_id));
-        }
-        let ranks = self.placement.ranks_of(node.index);
-        files.extend(ranks.into_iter().flat_map(|rank| follow_rank(&self.job, &self.job_id, rank, node.index)));
-        if !files.is_empty() {
-            calls.follow(node.task_id.clone(), files);
-        }
-    }
-
-    fn nodes_with_readers(&self) -> Vec<u32> {
-        match self.job.input.as_ref().and_then(|input| input.from.as_ref()) {
-            Some(From::Rank(rank)) => self.placement.node_of(*rank).into_iter().collect(),
-            Some(From::All(_)) => self.nodes.iter().map(|node| node.index).collect(),
-            Some(From::None(_) | From::File(_)) | None => Vec::new(),
-        }
-    }
-
-    fn warn_of_missing_folders(&self, calls: &mut Calls) {
-        let missing =
-            |node: &&NodeState| node.inspected.as_ref().is_some_and(|inspected| inspected.working_directory_missing());
-        let hosts: Vec<&str> = self.nodes.iter().filter(missing).map(|node| node.hostname.as_str()).collect();
-        if !hosts.is_empty() {
-            let folder = String::from_utf8_lossy(&self.job.working_directory);
-            self.say(&format!("{folder} isn't there on {}; ranks start in their sandbox", hosts.join(", ")), calls);
-        }
-    }
-
     // ── running ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     fn report(&mut self, now: Time, node: usize, report: Tell, calls: &mut Calls) {
@@ -356,103 +264,7 @@ impl JobFramework {
         }
     }
 
-    fn task_update(&mut self, now: Time, status: TaskStatus, calls: &mut Calls) {
-        let Some(node) = self.nodes.iter().position(|node| node.task_id == status.task_id) else { return };
-        let state = status.state();
-        // What is out of reach may come back, but a job can't wait for it.
-        let over = state.is_terminal() || state == TaskState::TaskUnreachable;
-        if !over || self.nodes[node].over {
-            return;
-        }
-        self.nodes[node].over = true;
-        // The executor has told of a rank that failed, after which the others go on.
-        let tolerated =
-            state == TaskState::TaskFailed && self.job.keep_on_bad_exit() && status.reason() == Reason::None;
-        match self.verdict_of_task(node, state, &status) {
-            Some(verdict) if tolerated => self.outcome.fail(verdict),
-            Some(verdict) => self.fail(now, verdict, calls),
-            None => {}
-        }
-    }
-
-    /// What a task's end says, beyond what its executor has told before.
-    fn verdict_of_task(&self, node: usize, state: TaskState, status: &TaskStatus) -> Option<Verdict> {
-        let (host, ranks) = self.host_and_ranks(node);
-        let because = status.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
-        match state {
-            TaskState::TaskFinished if self.phase == Phase::Inspecting => {
-                Some(Verdict::new(1, format!("{host} ended before {ranks} had started")))
-            }
-            TaskState::TaskFinished => None,
-            TaskState::TaskFailed => {
-                let code = status.exit.as_ref().map_or(1, |exit| exit.shell_code());
-                Some(Verdict::new(code, format!("{ranks} on {host} failed{because}")))
-            }
-            TaskState::TaskKilled if status.reason() == Reason::MaxDurationReached => Some(self.time_limit()),
-            TaskState::TaskKilled => Some(Verdict::new(1, format!("{ranks} on {host} were killed{because}"))),
-            TaskState::TaskDropped | TaskState::TaskError => {
-                Some(Verdict::new(1, format!("{ranks} could not be launched on {host}{because}")))
-            }
-            _ => Some(Verdict::new(1, format!("{host} was lost with {ranks}{because}"))),
-        }
-    }
-
-    fn host_and_ranks(&self, node: usize) -> (String, String) {
-        let ranks = self.placement.ranks_of(self.nodes[node].index);
-        let word = if ranks.len() == 1 { "rank" } else { "ranks" };
-        (self.nodes[node].name(), format!("{word} {}", ranges(&ranks)))
-    }
-
-    fn time_limit(&self) -> Verdict {
-        let limit = Duration::from_millis(self.job.time_limit_ms.unwrap_or(0));
-        Verdict::new(EXIT_TIME_LIMIT, format!("the time limit of {limit:?} was reached"))
-    }
-
-    /// A lost agent takes its task with it. An executor that has ended well has sent its task's end before, which may still be
-    /// on its way.
-    fn failure(&mut self, now: Time, failure: Failure, calls: &mut Calls) {
-        let is_it = |node: &NodeState| {
-            node.agent_id == failure.agent_id && failure.executor_id.as_ref().is_none_or(|id| *id == node.executor_id)
-        };
-        let Some(node) = self.nodes.iter().position(is_it).filter(|node| !self.nodes[*node].over) else { return };
-        let executor = failure.executor_id.is_some();
-        if executor && failure.exit.as_ref().is_some_and(|exit| exit.success()) {
-            return;
-        }
-        let (host, ranks) = self.host_and_ranks(node);
-        let because = failure.message.map(|message| format!(": {message}")).unwrap_or_default();
-        self.nodes[node].over = true;
-        let line = match failure.exit {
-            Some(exit) if executor => format!("the executor on {host} ended with {exit}, and {ranks}{because}"),
-            _ => format!("{host} was lost with {ranks}{because}"),
-        };
-        self.fail(now, Verdict::new(1, line), calls);
-    }
-
-    // ── ending ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    fn fail(&mut self, now: Time, verdict: Verdict, calls: &mut Calls) {
-        self.outcome.fail(verdict);
-        if self.phase != Phase::Ending && self.phase != Phase::Done {
-            self.end(now, FAILURE_GRACE, GIVE_UP, calls);
-        }
-    }
-
-    fn end(&mut self, now: Time, grace: Duration, give_up: Duration, calls: &mut Calls) {
-        self.end_progress(calls);
-        if self.phase == Phase::Forming && std::mem::take(&mut self.gang_requested) {
-            calls.cancel_gang(GANG);
-        }
-        self.phase = Phase::Ending;
-        for node in self.nodes.iter().filter(|node| !node.over) {
-            // An executor that hasn't spoken may not be there to hear it.
-            match node.inspected {
-                Some(_) => node.send(Do::Stop(stop(grace)), calls),
-                None => calls.kill(node.task_id.clone(), Some(grace)),
-            }
-        }
-        self.set_timer(Timer::GiveUp, now + give_up, calls);
-    }
+    // ── what all use ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     fn timer(&mut self, now: Time, id: u64, calls: &mut Calls) {
         match (self.phase, id) {
@@ -466,25 +278,6 @@ impl JobFramework {
             (Phase::Running, id) if id == Timer::MpirunEnd as u64 => self.mpirun_end_timeout(now, calls),
             _ => {}
         }
-    }
-
-    fn give_up(&mut self, calls: &mut Calls) {
-        for node in self.nodes.iter_mut().filter(|node| !node.over) {
-            calls.shutdown_executor(node.agent_id.clone(), node.executor_id.clone());
-            node.over = true;
-        }
-    }
-
-    fn finish_if_over(&mut self, calls: &mut Calls) {
-        let ending = matches!(self.phase, Phase::Running | Phase::Ending);
-        if !ending || self.nodes.iter().any(|node| !node.over) {
-            return;
-        }
-        self.phase = Phase::Done;
-        for timer in [Timer::GiveUp, Timer::TimeLimit, Timer::SignalGrace, Timer::MpirunStart, Timer::MpirunEnd] {
-            calls.cancel_timer(timer as u64);
-        }
-        calls.finish(self.outcome.exit_code(), self.outcome.line());
     }
 
     fn set_timer(&self, timer: Timer, at: Time, calls: &mut Calls) {
@@ -512,10 +305,6 @@ impl JobFramework {
     }
 }
 
-fn stop(grace: Duration) -> Stop {
-    Stop { grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX), finished: None }
-}
-
 impl Framework for JobFramework {
     fn on_event(&mut self, now: Time, event: Event, calls: &mut Calls) {
         match event {
@@ -541,6 +330,8 @@ impl Framework for JobFramework {
                 }
             }
             Event::Request(request) => calls.reply_error(request.request_id, "an mpi job takes no requests"),
+            // It makes no volumes.
+            Event::VolumeStatus(_) => {}
             Event::RequestCancelled(_) | Event::StateStored(_) | Event::Injected(_) => {}
         }
         self.finish_if_over(calls);

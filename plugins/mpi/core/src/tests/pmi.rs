@@ -7,6 +7,7 @@ use mesos_plugin_api::v1::{ExitStatus, TaskState};
 
 use super::world::{Script, Step, World, job, pmi1};
 use crate::messages::{Distribution, Job};
+use crate::shared_memory::Segments;
 
 /// How far a scripted rank goes.
 #[derive(Clone, Copy, PartialEq)]
@@ -148,4 +149,13 @@ fn ranks_know_their_place() {
     assert_eq!(spawn.command.argv, [b"/work/prog".to_vec()]);
     assert_eq!(spawn.command.working_directory.as_deref(), Some(b"/work".as_slice()));
     assert_eq!((spawn.stdout.as_deref(), spawn.stderr.as_deref()), (Some("stdout.5"), Some("stderr.5")));
+}
+
+#[test]
+fn shared_memory_is_in_use_from_the_launch_to_the_end_of_the_last_rank() {
+    let job = Job { kvs_name: Some("kvs_1".into()), ..job(4) };
+    let mut world = World::start(&job, 2, 2, pmi1(), MpichRanks::new(4, Until::Computing));
+    assert_eq!([0, 1].map(|node| world.segments(node).cloned()), [0, 1].map(|node| Segments::new("kvs_1", node)));
+    world.signal(15);
+    assert_eq!([0, 1].map(|node| world.segments(node)), [None, None]);
 }

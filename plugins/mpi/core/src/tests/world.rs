@@ -18,6 +18,7 @@ use prost::Message;
 use crate::messages::input::From;
 use crate::messages::inspected::Found;
 use crate::messages::{Input, Inspected, Job, OpenMpiFound, Pmi1, Problem};
+use crate::shared_memory::Segments;
 use crate::{JobFramework, NodeExecutor};
 
 /// What a scripted process does next, given what it has heard.
@@ -125,6 +126,11 @@ impl<S: Script> World<S> {
                 self.executor_event(node, event);
             }
         }
+    }
+
+    /// The shared memory that the node's ranks may use now.
+    pub fn segments(&self, node: usize) -> Option<&Segments> {
+        self.nodes[node].executor.segments()
     }
 
     /// Lets time pass, with the timers of all halves.
@@ -293,7 +299,7 @@ impl<S: Script> World<S> {
             Call::Message(message) => {
                 let world = &self.nodes[node];
                 let (agent_id, executor_id) = (world.agent.clone(), world.executor_id.clone());
-                let message = ToFramework { agent_id, executor_id, data: message.data, seq: None };
+                let message = ToFramework { agent_id, executor_id, data: message.data, ..Default::default() };
                 self.master.send(FrameworkEvent::Message(message));
             }
             Call::Spawn(spawn) => self.spawn(node, spawn),

@@ -1,0 +1,113 @@
+//! The half's calls, carried out in order.
+
+use mesos_plugin_api::Time;
+use mesos_plugin_api::framework::Event as HalfEvent;
+use mesos_plugin_api::v1::framework::{PauseStdin, call::Call as HalfCall};
+use mesos_plugin_api::v1::scheduler::{self, call::Call};
+use mesos_plugin_api::v1::{Reason, Source, TaskState, TaskStatus};
+
+use super::answers::Answer;
+use super::{Effect, Runner};
+
+impl Runner {
+    pub(super) fn carry_out(&mut self, now: Time, calls: Vec<HalfCall>, effects: &mut Vec<Effect>) {
+        for call in calls {
+            if self.ended {
+                return;
+            }
+            match call {
+                HalfCall::Accept(accept) => self.accept(now, accept, effects),
+                HalfCall::Decline(decline) => {
+                    self.offers.retain(|id| !decline.offer_ids.contains(id));
+                    if self.connected {
+                        effects.push(Effect::Call(Call::Decline(decline)));
+                    }
+                }
+                HalfCall::Revive(revive) => {
+                    self.suppressed = false;
+                    if self.connected {
+                        effects.push(Effect::Call(Call::Revive(revive)));
+                    }
+                }
+                HalfCall::Suppress(suppress) => {
+                    self.suppressed = true;
+                    if self.connected {
+                        effects.push(Effect::Call(Call::Suppress(suppress)));
+                    }
+                }
+                HalfCall::RequestGang(gang) => {
+                    self.gangs.insert(gang.request.id.clone(), gang.request.clone());
+                    if self.connected {
+                        effects.push(Effect::Call(Call::RequestGang(gang)));
+                    }
+                }
+                HalfCall::CancelGang(cancel) => {
+                    self.gangs.remove(&cancel.id);
+                    if self.connected {
+                        effects.push(Effect::Call(Call::CancelGang(cancel)));
+                    }
+                }
+                HalfCall::Kill(kill) => self.send_or_queue(Call::Kill(kill), effects),
+                HalfCall::ShutdownExecutor(shutdown) => self.send_or_queue(Call::ShutdownExecutor(shutdown), effects),
+                HalfCall::Reconcile(reconcile) => self.send_or_queue(Call::Reconcile(reconcile), effects),
+                HalfCall::DestroyVolume(destroy) => self.send_or_queue(Call::DestroyVolume(destroy), effects),
+                // They have their numbers; state was written before.
+                HalfCall::Message(message) => {
+                    let key = (message.agent_id, message.executor_id);
+                    self.answer(now, Answer::Release(key), effects);
+                }
+                HalfCall::Reply(reply) => self.answer(now, Answer::Reply(reply), effects),
+                HalfCall::PutState(_) => {}
+                HalfCall::SetTimer(timer) => drop(self.timers.insert(timer.id, Time(timer.at_ns))),
+                HalfCall::CancelTimer(timer) => drop(self.timers.remove(&timer.id)),
+                HalfCall::Output(output) => effects.push(Effect::Output(output)),
+                HalfCall::Follow(follow) => effects.push(Effect::Follow(follow)),
+                HalfCall::Progress(progress) => effects.push(Effect::Progress(progress)),
+                HalfCall::PauseStdin(PauseStdin { paused }) => effects.push(Effect::PauseStdin(paused)),
+                HalfCall::Finish(finish) => self.end(finish.exit_code, finish.message, effects),
+            }
+        }
+    }
+
+    /// An offer that isn't open any more launches nothing, and the half hears of it as it would from the master.
+    fn accept(&mut self, now: Time, mut accept: scheduler::Accept, effects: &mut Vec<Effect>) {
+        for executor in accept.tasks.iter_mut().filter_map(|task| task.executor.as_mut()) {
+            if let (true, Some(plugin)) = (executor.plugin.name.is_empty(), &self.plugin) {
+                executor.plugin = plugin.clone();
+            }
+        }
+        let open = accept.offer_ids.iter().filter(|id| self.offers.remove(id)).count();
+        if self.connected && open == accept.offer_ids.len() {
+            self.tasks.launched(&accept.tasks);
+            return effects.push(Effect::Call(Call::Accept(accept)));
+        }
+        if self.connected {
+            // Those that are still open are given back by the master.
+            let (offer_ids, filters) = (accept.offer_ids, accept.filters);
+            let offers = scheduler::Accept { offer_ids, filters, ..Default::default() };
+            effects.push(Effect::Call(Call::Accept(offers)));
+        }
+        for create in accept.create_volumes {
+            let message = Some("an offer it was to be made on had been rescinded".to_string());
+            let state = scheduler::VolumeState::VolumeRefused.into();
+            let (agent_id, name) = (create.agent_id, create.name);
+            let status = scheduler::VolumeStatus { agent_id, name, state, message, ..Default::default() };
+            self.give(now, HalfEvent::VolumeStatus(status), effects);
+        }
+        for task in accept.tasks {
+            let message = "an offer it was to run on had been rescinded";
+            let status = TaskStatus::new(task.id, TaskState::TaskDropped);
+            let mut status = status.because(Source::Master, Reason::InvalidOffers, message).at(now);
+            status.agent_id = Some(task.agent_id);
+            self.give(now, HalfEvent::Update(scheduler::Update { status }), effects);
+        }
+    }
+
+    fn send_or_queue(&mut self, call: Call, effects: &mut Vec<Effect>) {
+        if self.connected {
+            effects.push(Effect::Call(call));
+        } else {
+            self.queued.push(call);
+        }
+    }
+}

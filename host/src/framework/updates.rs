@@ -1,0 +1,77 @@
+//! Updates of tasks: each is seen by the half, and acknowledged when what the half stored in answer to it is kept.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use mesos_plugin_api::Time;
+use mesos_plugin_api::framework::Event as HalfEvent;
+use mesos_plugin_api::v1::scheduler::{self, Acknowledge};
+use mesos_plugin_api::v1::{TaskId, TaskInfo, TaskState, TaskStatus};
+
+use super::answers::{Answer, Cause};
+use super::{Effect, Runner};
+
+/// Ended tasks whose late, repeated updates are still recognised.
+const ENDED_TASKS_MAX: usize = 20_000;
+
+/// What the half has heard of its tasks.
+#[derive(Debug, Default)]
+pub(super) struct Tasks {
+    /// Live tasks, and the number of the last update that the half has seen.
+    live: BTreeMap<TaskId, Option<u64>>,
+    /// Ended tasks in the order of their end, and their last update.
+    ended: VecDeque<(TaskId, u64)>,
+}
+
+impl Tasks {
+    pub(super) fn launched(&mut self, tasks: &[TaskInfo]) {
+        self.live.extend(tasks.iter().map(|task| (task.id.clone(), None)));
+    }
+
+    pub(super) fn live(&self) -> Vec<TaskId> {
+        self.live.keys().cloned().collect()
+    }
+
+    /// Whether the half has seen it; if not, it counts as seen now.
+    fn has_seen(&mut self, status: &TaskStatus) -> bool {
+        let (id, seq) = (&status.task_id, status.update_seq);
+        if seq.is_some_and(|seq| self.last_seen(id).is_some_and(|seen| seen >= seq)) {
+            return true;
+        }
+        if status.state().is_terminal() || status.state() == TaskState::TaskUnknown {
+            self.live.remove(id);
+            self.ended.push_back((id.clone(), seq.unwrap_or(u64::MAX)));
+            if self.ended.len() > ENDED_TASKS_MAX {
+                self.ended.pop_front();
+            }
+        } else if status.agent_id.is_some() {
+            let seen = self.live.entry(id.clone()).or_default();
+            *seen = seq.or(*seen);
+        }
+        false
+    }
+
+    fn last_seen(&self, id: &TaskId) -> Option<u64> {
+        match self.live.get(id) {
+            Some(seen) => *seen,
+            // Searched only for a repeated terminal update, which is rare.
+            None => self.ended.iter().rev().find(|(ended, _)| ended == id).map(|(_, seq)| *seq),
+        }
+    }
+}
+
+impl Runner {
+    pub(super) fn updated(&mut self, now: Time, status: TaskStatus, effects: &mut Vec<Effect>) {
+        let acknowledge = status.update_seq.zip(status.agent_id.clone()).map(|(update_seq, agent_id)| Acknowledge {
+            task_id: status.task_id.clone(),
+            agent_id,
+            update_seq,
+        });
+        if !self.tasks.has_seen(&status) {
+            let cause = acknowledge.map_or(Cause::Other, Cause::Update);
+            self.give_for(now, HalfEvent::Update(scheduler::Update { status }), cause, effects);
+        } else if let Some(acknowledge) = acknowledge {
+            // Seen before: our acknowledgement was lost.
+            self.answer(now, Answer::Update(acknowledge), effects);
+        }
+    }
+}
