@@ -129,6 +129,7 @@ impl TaskStatus {
             exit: None,
             update_seq: None,
             sandbox: None,
+            output_bytes: None,
         }
     }
 

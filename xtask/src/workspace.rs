@@ -35,7 +35,8 @@ pub fn cargo(arguments: &[&str]) -> Command {
 /// # Errors
 /// The build fails, or the folder can't be written.
 pub fn build(profile: Profile) -> Result<PathBuf> {
-    let mut arguments = vec!["build", "--workspace", "--exclude", "xtask", "--exclude", "mesos-tests"];
+    let mut arguments =
+        vec!["build", "--workspace", "--exclude", "xtask", "--exclude", "mesos-tests", "--exclude", "mesos-simulation"];
     if profile == Profile::Release {
         arguments.push("--release");
     }

@@ -14,7 +14,7 @@ fn command(command: Command) -> Command {
         .about("End the cluster that 'mesos up' started")
         .long_about(
             "Ends the local cluster: its frameworks, so that commands in front of one end too, then its agents and its \
-             master; what doesn't end in time is killed. Sandboxes are removed, logs stay. What a crash or a reboot has left \
+             master; what doesn't end in time is killed. Sandboxes are removed, logs and volumes stay. What a crash or a reboot has left \
              over is cleared away too.",
         )
         .after_long_help(examples(&[("mesos down", "ends it"), ("mesos down && mesos up -n 8", "starts it anew with 8 agents")]))

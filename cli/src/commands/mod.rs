@@ -17,6 +17,7 @@ mod run;
 mod tasks;
 mod teardown;
 mod up;
+mod volumes;
 mod why;
 
 use anyhow::Result;
@@ -81,6 +82,7 @@ pub static ALL: &[Verb] = &[
     tasks::VERB,
     frameworks::VERB,
     agents::VERB,
+    volumes::VERB,
     why::VERB,
     up::VERB,
     down::VERB,

@@ -100,6 +100,8 @@ impl Agent {
                 self.on_shutdown_executor(shutdown.framework_id, shutdown.executor_id, out);
             }
             Event::ShutdownFramework(shutdown) => self.on_shutdown_framework(&shutdown.framework_id, out),
+            Event::CreateVolume(create) => self.on_create_volume(create.volume, out),
+            Event::DestroyVolume(destroy) => self.on_destroy_volume(destroy.id, out),
             Event::UpdateAcknowledge(acknowledge) => self.on_update_acknowledge(acknowledge, out),
             Event::Message(message) => self.on_scheduler_message(message.framework_id, message.message, out),
             Event::MessageAcknowledge(acknowledge) => {
@@ -125,6 +127,7 @@ impl Agent {
         self.connection =
             Connection { state: State::Registered, epoch: registered.master_epoch, ..Connection::default() };
         self.keep_id(registered.agent_id, registered.master_epoch, out);
+        self.tell_of_volumes(out);
         self.send_all(out);
     }
 
@@ -168,6 +171,7 @@ impl Agent {
                 })
                 .collect(),
             frameworks: frameworks.map(|framework| (*framework.info).clone()).collect(),
+            volumes: self.volume_records(),
         }
     }
 }

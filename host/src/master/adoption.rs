@@ -19,7 +19,7 @@ use mesos_plugin_api::v1::{
 
 use super::frameworks::Framework;
 use super::recording::Pending;
-use super::tasks::Task;
+use super::tasks::{Task, ordinary};
 use super::validation::check_framework;
 use super::{Effect, Master, id_prefix};
 use crate::allocator::{self, Used};
@@ -97,8 +97,9 @@ impl Master {
         for record in &register.tasks {
             if let Some(task) = self.adopt_task(now, agent, record) {
                 if !task.resources_returned {
-                    let (resources, back_by) = (task.info.resources.clone(), task.ends_at);
-                    adopted.used.push(Used { framework: record.framework_id.clone(), resources, back_by });
+                    let used = |resources, back_by| Used { framework: record.framework_id.clone(), resources, back_by };
+                    adopted.used.push(used(ordinary(&task.info), task.ends_at));
+                    adopted.used.push(used(task.info.reserved(), None));
                 }
                 adopted.tasks.insert((record.framework_id.clone(), record.task.id.clone()));
             }
@@ -126,8 +127,8 @@ impl Master {
 
     fn adopt_task(&mut self, now: Time, agent: &AgentId, record: &TaskRecord) -> Option<&Task> {
         let framework = self.frameworks.get_mut(&record.framework_id)?;
-        if framework.tasks.contains_key(&record.task.id) {
-            // Launched elsewhere meanwhile.
+        let launched_elsewhere = framework.tasks.contains_key(&record.task.id);
+        if launched_elsewhere || record.task.resources.checked_sub(&record.task.reserved()).is_err() {
             return None;
         }
         let mut task = Task::adopted(now, agent, record);

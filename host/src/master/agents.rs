@@ -10,6 +10,7 @@ use mesos_plugin_api::v1::{
 use super::adoption::Adopted;
 use super::recording::{Admission, Pending};
 use super::validation::check_agent;
+use super::volumes::VolumeKey;
 use super::{Effect, LinkId, Master, Peer, make_id};
 use crate::allocator;
 use crate::protocol::{
@@ -31,6 +32,7 @@ pub(super) struct Agent {
     pub(super) registered: Time,
     pub(super) tasks: BTreeSet<(FrameworkId, TaskId)>,
     pub(super) executors: BTreeMap<(FrameworkId, ExecutorId), ExecutorInfo>,
+    pub(super) volumes: BTreeSet<VolumeKey>,
 }
 
 impl Agent {
@@ -65,6 +67,7 @@ impl Master {
                         self.acknowledge_from_executor(&id, acknowledge, effects);
                     }
                     agent_call::Call::ExecutorEnded(ended) => self.executor_ended(now, &id, ended, effects),
+                    agent_call::Call::Volume(outcome) => self.volume_outcome(now, &id, outcome, effects),
                     agent_call::Call::Pong(_) => {}
                 }
             }
@@ -122,7 +125,7 @@ impl Master {
     }
 
     fn welcome_agent(&mut self, now: Time, admission: Admission, effects: &mut Vec<Effect>) {
-        let Admission { link, id, info, was_lost, register } = admission;
+        let Admission { link, id, info, was_lost, mut register } = admission;
         if let Some(old) = self.agents.get(&id).and_then(|agent| agent.link).filter(|old| *old != link) {
             self.close(old, effects);
         }
@@ -130,7 +133,9 @@ impl Master {
         let event = Registered { agent_id: id.clone(), master_epoch: self.config.epoch };
         effects.push(Effect::ToAgent { link, event: agent_event::Event::Registered(event) });
         let adopted = self.admit(now, &id, link, info, was_lost, &register);
+        let volumes = std::mem::take(&mut register.volumes);
         self.compare_with_record(now, &id, register, effects);
+        self.compare_volumes(now, &id, volumes, effects);
         self.answer_held(now, &adopted, effects);
         self.recovered(now, &id, effects);
         self.after_agent_change(now, &id, effects);
@@ -176,6 +181,7 @@ impl Master {
                 registered: now,
                 tasks: adopted.tasks,
                 executors: adopted.executors,
+                volumes: BTreeSet::new(),
             };
             self.agents.insert(id.clone(), agent);
             self.tell_allocator(now, event);
@@ -274,10 +280,11 @@ impl Master {
     }
 
     pub(super) fn ping_agents(&mut self, now: Time, effects: &mut Vec<Effect>) {
-        if self.next_ping.is_none_or(|at| at > now) {
-            return;
+        let Some(due) = self.next_ping.filter(|due| *due <= now) else { return };
+        // Whoever was asleep or stopped for so long itself can't tell who was silent: they have until the next ping.
+        if now < due + self.config.ping_interval {
+            self.lose_silent_agents(now, effects);
         }
-        self.lose_silent_agents(now, effects);
         self.next_ping = (!self.agents.is_empty()).then(|| now + self.config.ping_interval);
         for link in self.agents.values().filter_map(|agent| agent.link) {
             effects.push(Effect::ToAgent { link, event: agent_event::Event::Ping(Ping {}) });
@@ -338,6 +345,7 @@ impl Master {
                 scheduler::Failure { agent_id: id.clone(), message: Some(message.clone()), ..Default::default() };
             self.tell(&framework_id, scheduler::event::Event::Failure(failure), effects);
         }
+        self.lose_volumes(now, id, &message, effects);
         self.agents.remove(id);
         self.tell_allocator(now, allocator::Event::RemoveAgent { id: id.clone() });
         self.carry_out_allocation(now, effects);

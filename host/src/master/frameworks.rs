@@ -45,6 +45,8 @@ pub(super) struct Framework {
     pub(super) gangs: BTreeMap<String, GangRequest>,
     /// The registry knows it.
     pub(super) recorded: bool,
+    /// It wants no offers until it revives.
+    pub(super) suppressed: bool,
     pub(super) state: BTreeMap<String, Vec<u8>>,
     /// Rises with each scheduler that takes it over.
     pub(super) incarnation: u64,
@@ -71,6 +73,7 @@ impl Framework {
             touched: BTreeSet::new(),
             gangs: BTreeMap::new(),
             recorded: false,
+            suppressed: false,
             state: BTreeMap::new(),
             incarnation: 0,
             written: 0,
@@ -121,8 +124,8 @@ impl Master {
             Call::Subscribe(_) => {}
             Call::Accept(accept) => self.accept(now, id, accept, effects),
             Call::Decline(decline) => self.decline(now, id, &decline),
-            Call::Revive(_) => self.tell_allocator(now, allocator::Event::Revive { framework: id.clone() }),
-            Call::Suppress(_) => self.tell_allocator(now, allocator::Event::Suppress { framework: id.clone() }),
+            Call::Revive(_) => self.revive(now, id),
+            Call::Suppress(_) => self.suppress(now, id),
             Call::RequestGang(gang) => self.request_gang(now, id, gang.request, effects),
             Call::CancelGang(cancel) => self.cancel_gang(now, id, &cancel.id),
             Call::Kill(kill) => self.kill(now, id, &kill, effects),
@@ -135,7 +138,7 @@ impl Master {
             Call::MessageAcknowledge(acknowledge) => self.acknowledge_to_executor(id, acknowledge, effects),
             Call::Reply(reply) => self.framework_replied(id, reply, effects),
             Call::PutState(put) => self.put_state(id, put, effects),
-            Call::DestroyVolume(destroy) => self.destroy_volume(id, destroy, effects),
+            Call::DestroyVolume(destroy) => self.destroy_by_framework(now, id, &destroy, effects),
             Call::Teardown(_) => self.tear_down(now, id, "its scheduler ended it".to_string(), effects),
         }
     }
@@ -224,6 +227,8 @@ impl Master {
             incarnation: Some(framework.incarnation),
         };
         self.tell(id, event::Event::Subscribed(subscribed), effects);
+        self.tell_of_volumes(id, effects);
+        self.show_volumes(id);
         self.tell_allocator(now, allocator::Event::ActivateFramework { id: id.clone() });
         self.carry_out_allocation(now, effects);
     }
@@ -299,11 +304,13 @@ impl Master {
             return;
         };
         (framework.link, framework.welcome_waits) = (None, false);
-        let deadline = now + framework.failover_timeout();
-        framework.deadline = Some(deadline);
-        if framework.recorded {
-            let set = SetDeadline { framework_id: id.clone(), deadline_ns: deadline.as_nanos() };
-            self.record(Operation::SetDeadline(set), Pending::Nothing, effects);
+        if framework.ending.is_none() {
+            let deadline = now + framework.failover_timeout();
+            framework.deadline = Some(deadline);
+            if framework.recorded {
+                let set = SetDeadline { framework_id: id.clone(), deadline_ns: deadline.as_nanos() };
+                self.record(Operation::SetDeadline(set), Pending::Nothing, effects);
+            }
         }
         self.rescind_of(now, id, effects);
         self.cancel_gangs(now, id);
@@ -395,6 +402,17 @@ impl Master {
         }
         self.tell_allocator(now, allocator::Event::RemoveFramework { id: id.clone() });
         self.carry_out_allocation(now, effects);
+    }
+
+    fn revive(&mut self, now: Time, id: &FrameworkId) {
+        self.frameworks.get_mut(id).expect("the caller has it").suppressed = false;
+        self.show_volumes(id);
+        self.tell_allocator(now, allocator::Event::Revive { framework: id.clone() });
+    }
+
+    fn suppress(&mut self, now: Time, id: &FrameworkId) {
+        self.frameworks.get_mut(id).expect("the caller has it").suppressed = true;
+        self.tell_allocator(now, allocator::Event::Suppress { framework: id.clone() });
     }
 
     fn request_gang(&mut self, now: Time, id: &FrameworkId, request: GangRequest, effects: &mut Vec<Effect>) {

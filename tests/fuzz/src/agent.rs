@@ -156,7 +156,7 @@ impl World {
                     1 => ExitStatus::signal(9),
                     _ => ExitStatus::unknown(),
                 };
-                (Shell::Gone, Event::Exited { id, exit, last_words: None })
+                (Shell::Gone, Event::Exited { id, exit, last_words: None, output_bytes: None })
             }
             Shell::Prepared | Shell::Gone => unreachable!("left out above"),
         };
@@ -204,8 +204,8 @@ impl World {
     }
 
     fn pass(&mut self, input: &mut Input<'_>) {
-        let at = self.agent.deadline().filter(|_| !input.seldom());
-        self.now = at.unwrap_or(Time(self.now.0 + input.number().min(1 << 40))).max(self.now);
+        let at = self.agent.deadline();
+        self.now = input.later(self.now, at);
         self.handle(Event::Tick);
     }
 

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use harness::packages::{self, Permission};
 
-use super::figures::{LocalCluster, seconds};
+use super::local::{LocalCluster, seconds};
 use super::{Bench, Figure};
 use crate::workspace;
 

@@ -14,8 +14,8 @@ impl JobFramework {
     pub(super) fn task_update(&mut self, now: Time, status: TaskStatus, calls: &mut Calls) {
         let Some(node) = self.nodes.iter().position(|node| node.task_id == status.task_id) else { return };
         let state = status.state();
-        // What is out of reach may come back, but a job can't wait for it.
-        let over = state.is_terminal() || state == TaskState::TaskUnreachable;
+        // What is out of reach may come back, but a job can't wait for it; of what no master knows nothing more is heard.
+        let over = state.is_terminal() || matches!(state, TaskState::TaskUnreachable | TaskState::TaskUnknown);
         if !over || self.nodes[node].over {
             return;
         }

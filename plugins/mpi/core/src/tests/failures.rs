@@ -150,6 +150,17 @@ fn a_task_that_could_not_be_launched_fails_the_job() {
 }
 
 #[test]
+fn a_launch_that_was_lost_on_its_way_fails_the_job() {
+    let mut world = World::forming(&job(1), 1, 1, pmi1(), MpichRanks::new(1, Until::Exit));
+    world.master.offer();
+    world.master.calls.clear();
+    let status = TaskStatus::new("node-0".into(), TaskState::TaskUnknown);
+    world.master.update_with(status.because(Source::Master, Reason::TaskUnknown, "the master knows no such task"));
+    let line = "host-a0 (agent a0) was lost with rank 0: the master knows no such task";
+    assert_eq!(world.finished(), (1, line.into()));
+}
+
+#[test]
 fn an_interrupt_is_forwarded_and_the_ranks_end_by_it() {
     let mut world = computing(4, 2);
     world.signal(2);
