@@ -105,6 +105,19 @@ impl Cluster {
         agent.wait();
     }
 
+    /// Kills the master's process.
+    pub fn kill_master(&mut self) {
+        let master = self.master.take().expect("it was not killed before");
+        master.signal(nix::sys::signal::Signal::SIGKILL);
+        master.wait();
+    }
+
+    /// Starts a master with the address and the folder of the one that was killed.
+    pub fn start_next_master(&mut self) {
+        let (ip, port) = self.address().rsplit_once(':').expect("an address");
+        self.master = Some(self.start_master(ip, port.parse().expect("a port")));
+    }
+
     fn start(network: Option<Network>, count: u8) -> Cluster {
         let (ip, port) = match &network {
             Some(network) => (network.hub.address.clone(), PORT),
