@@ -11,6 +11,7 @@ use mesos_host::master::shell::{Keeps, MasterHandle, MasterOptions};
 
 use super::{Group, Verb, examples};
 use crate::context::Context;
+use crate::output;
 use crate::settings::{MASTER_IP, MASTER_PORT, MASTER_WEIGHTS, MASTER_WORK_DIR, TOKEN_FILE};
 use crate::{daemon, names, values};
 
@@ -57,7 +58,10 @@ fn run(context: &Context) -> Result<i32> {
         let keeps = Keeps::WorkDir;
         let mut master = MasterHandle::start(MasterOptions { config, work_dir, keeps, listen, token }).await?;
         let address = master.address().expect("it listens").to_string();
-        eprintln!("mesos: master listens on {address}{}", if with_token { ", wants the cluster's token" } else { "" });
+        output::remark(format!(
+            "master listens on {address}{}",
+            if with_token { ", wants the cluster's token" } else { "" }
+        ));
         daemon::tell_address(context.text("address-file"), &address)?;
         tokio::select! {
             told = daemon::until_told_to_end() => told.map(|()| 0),

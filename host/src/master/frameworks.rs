@@ -13,7 +13,8 @@ use super::validation::{check_framework, check_gang};
 use super::{Caller, Effect, FRAMEWORK_HISTORY_MAX, LinkId, Master, Peer, authorise, make_id};
 use crate::allocator;
 use crate::protocol::{
-    EndFramework, ForgetFramework, PutFramework, PutFrameworkState, SetDeadline, ShutdownFramework, agent_event, token,
+    EndFramework, ForgetFramework, PutFramework, PutFrameworkState, SchedulerBack, SetDeadline, ShutdownFramework,
+    agent_event, token,
 };
 use crate::registry::{Operation, UNRECORDED_FAILOVER_MAX};
 
@@ -229,6 +230,10 @@ impl Master {
         self.tell(id, event::Event::Subscribed(subscribed), effects);
         self.tell_of_volumes(id, effects);
         self.show_volumes(id);
+        for agent in &self.frameworks[id].touched {
+            let event = agent_event::Event::SchedulerBack(SchedulerBack { framework_id: id.clone() });
+            self.tell_agent(agent, event, effects);
+        }
         self.tell_allocator(now, allocator::Event::ActivateFramework { id: id.clone() });
         self.carry_out_allocation(now, effects);
     }
