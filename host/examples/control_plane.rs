@@ -188,7 +188,7 @@ async fn framework(client: MasterClient, user: &str, round: u32, tasks: u32) -> 
         ..FrameworkInfo::default()
     };
     let flood = Flood { launched: 0, finished: 0, tasks };
-    let mut framework = RunningFramework::start(client, info, None, |_| Ok(Box::new(flood))).await?;
+    let mut framework = RunningFramework::start(client, info, None, None, |_| Ok(Box::new(flood))).await?;
     while let Some(word) = framework.front.recv().await {
         if let Front::Ended { exit_code: 1.., message } = word {
             return Err(message.unwrap_or_default().into());

@@ -100,7 +100,7 @@ async fn run(master: &str, left: u32) -> Result<Vec<f64>, Box<dyn std::error::Er
     let info = FrameworkInfo { name: "submit-latency".into(), user, role: "default".into(), ..Default::default() };
     let millis = Arc::new(Mutex::new(Vec::new()));
     let half = OneByOne { left, submitted: None, launched: false, millis: millis.clone() };
-    let mut framework = RunningFramework::start(client, info, None, |_| Ok(Box::new(half))).await?;
+    let mut framework = RunningFramework::start(client, info, None, None, |_| Ok(Box::new(half))).await?;
     while let Some(word) = framework.front.recv().await {
         if let Front::Ended { exit_code: 1.., message } = word {
             return Err(message.unwrap_or_default().into());

@@ -227,6 +227,20 @@ impl TaskInfo {
     }
 }
 
+impl v1::Range {
+    /// A single port.
+    pub fn one(port: u64) -> Self {
+        Self { begin: port, end: port }
+    }
+}
+
+impl v1::ExecutorInfo {
+    /// The executor half of the framework's own plugin.
+    pub fn new(id: impl Into<v1::ExecutorId>, resources: Resources) -> Self {
+        Self { id: id.into(), resources, ..Self::default() }
+    }
+}
+
 impl TaskInfo {
     /// The same with a volume of its framework at `path` in its sandbox.
     pub fn mounting(mut self, volume: &str, path: &str) -> Self {

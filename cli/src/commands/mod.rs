@@ -14,6 +14,7 @@ mod master;
 mod plugins;
 mod program;
 mod run;
+mod run_framework;
 mod tasks;
 mod teardown;
 mod up;
@@ -55,6 +56,8 @@ pub enum Group {
     Clusters,
     /// The rest.
     Others,
+    /// For processes of our own; in no help.
+    Hidden,
 }
 
 impl Group {
@@ -68,6 +71,7 @@ impl Group {
             Self::Looking => "What goes on",
             Self::Clusters => "Clusters",
             Self::Others => "Others",
+            Self::Hidden => "Hidden",
         }
     }
 }
@@ -92,6 +96,7 @@ pub static ALL: &[Verb] = &[
     config::VERB,
     completions::VERB,
     help::VERB,
+    run_framework::VERB,
 ];
 
 /// The verb of that name.

@@ -4,7 +4,7 @@
 //! word ─▶ declarations ─▶ clap command ─▶ matches ─▶ Invocation ─▶ load the one plugin ─▶ its command half ─▶ exit code
 //! ```
 
-mod host;
+pub mod host;
 mod invocation;
 #[cfg(test)]
 mod tests;

@@ -465,6 +465,8 @@ impl Runner {
             }
             Call::SetTimer(timer) => drop(self.timers.insert(timer.id, Time(timer.at_ns))),
             Call::CancelTimer(timer) => drop(self.timers.remove(&timer.id)),
+            // The plugin has no shell that wants it.
+            Call::ToShell(_) => {}
             Call::Exit(exit) => self.exit = Some(exit.message.map_or(Ok(()), Err)),
         }
     }

@@ -11,7 +11,7 @@ use super::tasks::Task;
 use super::validation::{check_framework, check_gang};
 use super::{Caller, Effect, FRAMEWORK_HISTORY_MAX, LinkId, Master, Operation, Peer, authorise, make_id};
 use crate::allocator;
-use crate::protocol::{ShutdownFramework, agent_event};
+use crate::protocol::{SchedulerBack, ShutdownFramework, agent_event};
 
 /// A value of a framework's state, in bytes.
 pub const STATE_VALUE_BYTES_MAX: usize = 64 << 10;
@@ -153,6 +153,10 @@ impl Master {
         self.tell(id, event::Event::Subscribed(subscribed), effects);
         self.tell_of_volumes(id, effects);
         self.show_volumes(id);
+        for agent in &self.frameworks[id].touched {
+            let event = agent_event::Event::SchedulerBack(SchedulerBack { framework_id: id.clone() });
+            self.tell_agent(agent, event, effects);
+        }
         self.tell_allocator(now, allocator::Event::ActivateFramework { id: id.clone() });
         self.carry_out_allocation(now, effects);
     }

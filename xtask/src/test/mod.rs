@@ -1,7 +1,8 @@
 //! `cargo xtask test`: everything that must hold, quickest first, and one line of totals at the end.
 //!
 //! ```text
-//! fmt ─ clippy ─ build ─ unit ─ fuzz ─ simulation ─ harness ─ doc ─ tidy ─ parts ─ run ─ plugins ─ golden ─ bad_input ─ lifecycle ─ mpi
+//! fmt ─ clippy ─ build ─ unit ─ fuzz ─ simulation ─ harness ─ doc ─ tidy ─ parts ─ run ─ plugins ─ golden ─ bad_input ─ lifecycle
+//!     ─ skeletons ─ mpi
 //! ```
 
 use std::path::Path;
@@ -72,6 +73,7 @@ const STEPS: &[Step] = &[
     Step { name: "golden", action: Action::Integration },
     Step { name: "bad_input", action: Action::Integration },
     Step { name: "lifecycle", action: Action::Integration },
+    Step { name: "skeletons", action: Action::Integration },
     Step { name: "mpi", action: Action::Turns },
 ];
 
