@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything that must hold, quickest first, and one line of totals at the end.
 //!
 //! ```text
-//! fmt ─ clippy ─ build ─ unit ─ fuzz ─ simulation ─ harness ─ doc ─ tidy ─ parts ─ run ─ plugins ─ bad_input ─ lifecycle ─ mpi
+//! fmt ─ clippy ─ build ─ unit ─ fuzz ─ simulation ─ harness ─ doc ─ tidy ─ parts ─ run ─ plugins ─ bad_input ─ lifecycle ─ volumes ─ mpi
 //! ```
 
 use std::path::Path;
@@ -71,6 +71,7 @@ const STEPS: &[Step] = &[
     Step { name: "plugins", action: Action::Integration },
     Step { name: "bad_input", action: Action::Integration },
     Step { name: "lifecycle", action: Action::Integration },
+    Step { name: "volumes", action: Action::Integration },
     Step { name: "mpi", action: Action::Turns },
 ];
 
