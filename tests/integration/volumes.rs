@@ -81,8 +81,7 @@ fn a_volume_in_use_is_not_destroyed_and_its_reservation_is_nobodys() {
     let cpus = agents[0]["total"]["cpus"].as_f64().unwrap();
     let half = format!("{}", cpus - 0.5);
     assert_eq!(env.stdout(&["run", "--cpus", &half, "--mem", "32", "--", "echo", "beside"]), "beside\n");
-    let mut whole =
-        env.cmd(&["run", "--name", "whole", "--cpus", &cpus.to_string(), "--mem", "32", "--", "true"]).start();
+    let whole = env.cmd(&["run", "--name", "whole", "--cpus", &cpus.to_string(), "--mem", "32", "--", "true"]).start();
     env.stdout(&["volumes", "destroy", "diary"]);
     whole.wait().expect_success();
     env.stdout(&["down"]);
