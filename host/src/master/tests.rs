@@ -223,7 +223,7 @@ fn a_master_that_was_stopped_itself_blames_no_agent_for_the_silence() {
     env.accept(scheduler, &offer, vec![task("t", "M-A1", "cpus:1")]);
     // Its pongs were lost, or wait in a queue that is read after the timers.
     env.agents.clear();
-    env.sleep(Duration::from_secs(3600));
+    env.jump(Duration::from_secs(3600));
     assert_eq!(env.live_tasks(), 1);
     env.after(MasterConfig::default().ping_interval);
     assert_eq!(env.live_tasks(), 0, "an agent that stays silent is lost at the next ping");

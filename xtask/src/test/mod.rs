@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! fmt ─ clippy ─ build ─ unit ─ fuzz ─ simulation ─ harness ─ doc ─ tidy ─ parts ─ run ─ plugins ─ golden ─ bad_input ─ lifecycle
-//!     ─ skeletons ─ mpi
+//!     ─ volumes ─ skeletons ─ failover ─ mpi
 //! ```
 
 use std::path::Path;
@@ -73,6 +73,7 @@ const STEPS: &[Step] = &[
     Step { name: "golden", action: Action::Integration },
     Step { name: "bad_input", action: Action::Integration },
     Step { name: "lifecycle", action: Action::Integration },
+    Step { name: "volumes", action: Action::Integration },
     Step { name: "skeletons", action: Action::Integration },
     Step { name: "mpi", action: Action::Turns },
 ];

@@ -179,13 +179,13 @@ impl TestEnv {
         let mut left = duration;
         while !left.is_zero() {
             let step = left.min(MasterConfig::default().ping_interval);
-            self.sleep(step);
+            self.jump(step);
             left -= step;
         }
     }
 
     /// The same at once: the master hears of nothing in between, and of the answers only then.
-    pub(super) fn sleep(&mut self, duration: Duration) {
+    pub(super) fn jump(&mut self, duration: Duration) {
         self.now = self.now + duration;
         for link in self.agents.clone() {
             let call = Some(agent_call::Call::Pong(crate::protocol::Pong {}));
