@@ -8,7 +8,7 @@ use super::installed;
 
 fn start(cluster: &Cluster) -> Running {
     let cmd = cluster.mesos(["ordered", "store", "keeper", "server", "gateway"]);
-    cmd.env("MESOS_PLUGIN_DIR", cluster.home.folder().join("plugins")).limit(Duration::from_secs(60)).start()
+    cmd.env("MESOS_PLUGIN_DIR", cluster.home.folder().join("plugins")).limit(Duration::from_secs(20)).start()
 }
 
 /// What each service said, in order, when all are ready: name, port, lines that it found.
