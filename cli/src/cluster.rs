@@ -14,6 +14,7 @@ use mesos_host::protocol::{ClusterState, GetCluster, operator_call, operator_rep
 use crate::context::Context;
 use crate::errors::EXIT_FAILURE;
 use crate::local::{self, Record, StateFolders};
+use crate::output;
 use crate::settings::{MASTER, STATE_DIR, Source};
 use crate::values;
 
@@ -136,7 +137,7 @@ pub fn ask_each(context: &Context, calls: impl Iterator<Item = operator_call::Ca
         let mut exit_code = 0;
         for call in calls {
             if let Err(error) = client.ask(call).await {
-                eprintln!("mesos: {error}");
+                output::remark(error);
                 exit_code = EXIT_FAILURE;
             }
         }

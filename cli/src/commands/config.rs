@@ -32,11 +32,11 @@ fn run(context: &Context) -> Result<i32> {
     let format = context.format()?;
     output::show(format, &rows, "")?;
     if format == Format::Table {
-        eprintln!("\nconfiguration file: {}", context.settings.file.path.display());
+        output::say(format!("\nconfiguration file: {}", context.settings.file.path.display()));
     }
     let bad: Vec<&String> = rows.iter().filter_map(|row| row.problem.as_ref()).collect();
     for problem in &bad {
-        eprintln!("mesos: {problem}");
+        output::remark(problem);
     }
     Ok(if bad.is_empty() { 0 } else { EXIT_USAGE })
 }

@@ -5,6 +5,7 @@ use clap::Command;
 
 use super::{Group, Verb, examples};
 use crate::context::Context;
+use crate::output;
 use crate::{cluster, local};
 
 pub const VERB: Verb = Verb { name: "down", group: Group::Clusters, command, run };
@@ -24,7 +25,7 @@ fn run(context: &Context) -> Result<i32> {
     let folders = cluster::state_folders(context)?;
     let ended = context.runtime()?.block_on(local::down(&folders, context.credentials()?))?;
     if !context.quiet() {
-        eprintln!("mesos: {}", if ended { "the local cluster has ended" } else { "no local cluster runs" });
+        output::remark(if ended { "the local cluster has ended" } else { "no local cluster runs" });
     }
     Ok(0)
 }

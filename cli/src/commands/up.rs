@@ -7,6 +7,7 @@ use super::{Group, Verb, examples};
 use crate::cluster;
 use crate::context::Context;
 use crate::local::{self, Plan};
+use crate::output;
 use crate::settings::{MASTER, UP_AGENTS, UP_RESOURCES};
 use crate::values;
 
@@ -40,7 +41,7 @@ fn run(context: &Context) -> Result<i32> {
     let folders = cluster::state_folders(context)?;
     context.runtime()?.block_on(local::up(&folders, &plan))?;
     if let Some(other) = context.find(&MASTER).filter(|_| !plan.quiet) {
-        eprintln!("mesos: commands don't use it as long as {} names the master {}", other.source, other.text);
+        output::remark(format!("commands don't use it as long as {} names the master {}", other.source, other.text));
     }
     Ok(0)
 }

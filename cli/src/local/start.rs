@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::{Agent, Process, Record, StateFolders, end_all};
 use crate::daemon;
 use crate::foreground::{Screen, Word};
+use crate::output;
 
 /// How long master and agents may take to be there.
 const START_MAX: Duration = Duration::from_secs(30);
@@ -284,7 +285,11 @@ fn refuse_ended(folders: &StateFolders, name: &str, child: &mut Child) -> Result
         Ok(None) => Ok(()),
         Ok(Some(status)) => {
             let log = folders.log(name);
-            bail!("{name} ended at once ({status}); its log {} ends with:\n{}", log.display(), last_lines(&log))
+            let (path, lines) = (log.display(), last_lines(&log));
+            if lines.is_empty() {
+                bail!("{name} ended at once ({status}) and left nothing in its log {path}; is the disk full?");
+            }
+            bail!("{name} ended at once ({status}); its log {path} ends with:\n{lines}")
         }
         Err(error) => bail!("{name} can't be waited for: {error}"),
     }
@@ -307,17 +312,22 @@ fn say_what_runs(record: &Record, quiet: bool) -> Result<()> {
         );
     }
     if !quiet {
-        eprintln!("mesos: a local cluster with {} runs already at {address}; 'mesos down' ends it", some_agents(live));
+        output::remark(format!(
+            "a local cluster with {} runs already at {address}; 'mesos down' ends it",
+            some_agents(live)
+        ));
     }
     Ok(())
 }
 
 fn say_how_to_use(address: &str, plan: &Plan) {
     let agents = some_agents(plan.agents as usize);
-    eprintln!("mesos: a cluster with {agents} runs at {address}; now try:");
-    eprintln!("  mesos run -- hostname   runs a command on it");
-    eprintln!("  mesos agents            shows its agents");
-    eprintln!("  mesos down              ends it");
+    output::remark(format!(
+        "a cluster with {agents} runs at {address}; now try:\n\
+         \x20 mesos run -- hostname   runs a command on it\n\
+         \x20 mesos agents            shows its agents\n\
+         \x20 mesos down              ends it"
+    ));
 }
 
 fn some_agents(count: usize) -> String {

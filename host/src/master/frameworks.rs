@@ -151,12 +151,12 @@ impl Master {
             incarnation: Some(framework.incarnation),
         };
         self.tell(id, event::Event::Subscribed(subscribed), effects);
+        self.tell_of_volumes(id, effects);
+        self.show_volumes(id);
         for agent in &self.frameworks[id].touched {
             let event = agent_event::Event::SchedulerBack(SchedulerBack { framework_id: id.clone() });
             self.tell_agent(agent, event, effects);
         }
-        self.tell_of_volumes(id, effects);
-        self.show_volumes(id);
         self.tell_allocator(now, allocator::Event::ActivateFramework { id: id.clone() });
         self.carry_out_allocation(now, effects);
     }

@@ -1,7 +1,8 @@
 //! `cargo xtask test`: everything that must hold, quickest first, and one line of totals at the end.
 //!
 //! ```text
-//! fmt ─ clippy ─ build ─ unit ─ fuzz ─ simulation ─ harness ─ doc ─ tidy ─ parts ─ run ─ plugins ─ bad_input ─ lifecycle ─ skeletons ─ mpi
+//! fmt ─ clippy ─ build ─ unit ─ fuzz ─ simulation ─ harness ─ doc ─ tidy ─ parts ─ run ─ plugins ─ bad_input ─ lifecycle
+//!     ─ skeletons ─ mpi
 //! ```
 
 use std::path::Path;

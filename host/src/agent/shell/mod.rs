@@ -25,6 +25,7 @@ use std::time::Duration;
 use mesos_plugin_api::v1::AgentInfo;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinHandle};
+use tokio::time::Instant;
 
 pub use config::{AgentConfig, AgentError, Bounds, Master};
 
@@ -48,6 +49,9 @@ use crate::time::Clock;
 const EVENTS_MAX: usize = 1024;
 /// How long the launcher may take to end everything.
 const STOP_TIMEOUT: Duration = Duration::from_secs(15);
+/// While the launcher has much before it, its news are taken together: each batch wakes master and framework once. Shorter than
+/// what it has before it takes.
+const NEWS_INTERVAL: Duration = Duration::from_millis(1);
 /// Launches that the launcher has before it, so that none of its threads waits for the next.
 const LAUNCHING_PER_CORE_MAX: usize = 16;
 
@@ -183,6 +187,17 @@ fn settings(config: &AgentConfig, work_dir: &WorkDir, port: u16) -> Settings {
     }
 }
 
+/// What the launcher says, not before that moment.
+async fn news(
+    launched: &mut LauncherEvents,
+    at: Option<Instant>,
+) -> Result<Vec<launcher::Event>, launcher::ConnectionError> {
+    if let Some(at) = at {
+        tokio::time::sleep_until(at).await;
+    }
+    launched.next_batch().await
+}
+
 struct Shell {
     clock: Clock,
     core: Agent,
@@ -227,6 +242,7 @@ impl Shell {
         mut stopped: oneshot::Receiver<()>,
     ) -> Option<String> {
         self.handle([Event::Started]);
+        let mut news_at = None;
         while self.exit.is_none() {
             let deadline = self.core.deadline();
             let out = self.link.as_ref().filter(|_| !self.outgoing.is_empty()).map(|link| link.out.clone());
@@ -234,10 +250,14 @@ impl Shell {
             tokio::select! {
                 biased;
                 _ = &mut stopped => break,
-                events = launched.next_batch() => match events {
-                    Ok(events) => self.on_launcher(events),
-                    Err(error) => self.handle([Event::LauncherLost { cause: error.to_string() }]),
-                },
+                events = news(&mut launched, news_at) => {
+                    match events {
+                        Ok(events) => self.on_launcher(events),
+                        Err(error) => self.handle([Event::LauncherLost { cause: error.to_string() }]),
+                    }
+                    let is_busy = self.launching.len() >= self.launching_max / 2 || !self.waiting.is_empty();
+                    news_at = is_busy.then(|| Instant::now() + NEWS_INTERVAL);
+                }
                 Some(event) = inbox.recv() => {
                     let more = std::iter::from_fn(|| inbox.try_recv().ok()).take(EVENTS_MAX).collect::<Vec<_>>();
                     self.handle(std::iter::once(event).chain(more));
@@ -267,12 +287,14 @@ impl Shell {
 
     /// Until nothing more follows from what was carried out at once.
     fn carry_out(&mut self, effects: &mut Vec<Effect>) {
+        let mut next = Vec::new();
         while !effects.is_empty() {
-            for effect in std::mem::take(effects) {
+            for effect in effects.drain(..) {
                 if let Some(event) = self.perform(effect) {
-                    self.core.handle(self.clock.now(), event, effects);
+                    self.core.handle(self.clock.now(), event, &mut next);
                 }
             }
+            std::mem::swap(effects, &mut next);
         }
     }
 

@@ -16,7 +16,7 @@ use super::sandboxes::{self, Key, Owner, Place};
 use super::users::Account;
 use super::work_dir::WorkDir;
 use crate::agent::event::{Event, Launch, LocalId, Refusal, TaskLaunch};
-use crate::launcher::{self, LaunchFailed, Listed, Request, Scope};
+use crate::launcher::{self, LaunchFailed, Request, Scope};
 
 /// Bytes of an executor's standard error that are looked at for its last line.
 const LAST_LINE_MAX: u64 = 1000;
@@ -194,40 +194,45 @@ impl Shell {
         number.parse().ok().map(LocalId)
     }
 
-    pub(super) fn on_launcher(&mut self, events: Vec<launcher::Event>) {
-        for event in events {
-            match event {
-                launcher::Event::Launched(launched) => self.tell(&launched.container, |id| Event::Launched { id }),
-                launcher::Event::LaunchFailed(failed) => self.on_launch_failed(&failed),
-                launcher::Event::Exited(exited) => self.on_exited(exited),
-                launcher::Event::Refused { container, message } => {
-                    tracing::debug!("the launcher refused a request for {container}: {message}");
-                }
-                launcher::Event::Welcome { .. } => {}
-                launcher::Event::Listing { containers, .. } => {
-                    tracing::debug!("{} containers", containers.iter().map(|_: &Listed| 1).sum::<usize>());
-                }
+    pub(super) fn on_launcher(&mut self, said: Vec<launcher::Event>) {
+        let events: Vec<Event> = said.into_iter().filter_map(|event| self.event_of(event)).collect();
+        self.handle(events);
+    }
+
+    /// What the core is told, if it is of a task or an executor.
+    fn event_of(&mut self, said: launcher::Event) -> Option<Event> {
+        match said {
+            launcher::Event::Launched(launched) => {
+                let id = self.id_of(&launched.container)?;
+                self.launching.remove(&id);
+                Some(Event::Launched { id })
+            }
+            launcher::Event::LaunchFailed(failed) => self.on_launch_failed(failed),
+            launcher::Event::Exited(exited) => self.on_exited(exited),
+            launcher::Event::Refused { container, message } => {
+                tracing::debug!("the launcher refused a request for {container}: {message}");
+                None
+            }
+            launcher::Event::Welcome { .. } => None,
+            launcher::Event::Listing { containers, .. } => {
+                tracing::debug!("{} containers", containers.len());
+                None
             }
         }
     }
 
-    fn tell(&mut self, container: &str, event: impl FnOnce(LocalId) -> Event) {
-        if let Some(id) = self.id_of(container) {
-            self.launching.remove(&id);
-            self.handle([event(id)]);
-        }
-    }
-
-    fn on_launch_failed(&mut self, failed: &LaunchFailed) {
+    fn on_launch_failed(&mut self, failed: LaunchFailed) -> Option<Event> {
         let full = [libc::ENOSPC, libc::EDQUOT].contains(&failed.errno);
         let reason = if full { Reason::SandboxFull } else { Reason::CommandNotLaunched };
         let refusal = Refusal { reason, message: failed.message.clone() };
         self.requests.push(Request::Release { container: failed.container.clone() });
-        self.execs.over(&failed.container, Err(failed.message.clone()));
-        self.tell(&failed.container, |id| Event::LaunchFailed { id, refusal });
+        self.execs.over(&failed.container, Err(failed.message));
+        let id = self.id_of(&failed.container)?;
+        self.launching.remove(&id);
+        Some(Event::LaunchFailed { id, refusal })
     }
 
-    fn on_exited(&mut self, exited: launcher::Exited) {
+    fn on_exited(&mut self, exited: launcher::Exited) -> Option<Event> {
         let exit = match exited.status {
             launcher::ExitStatus::Code(code) => ExitStatus { how: Some(How::Code(code)) },
             launcher::ExitStatus::Signal { signal, .. } => ExitStatus { how: Some(How::Signal(signal)) },
@@ -238,7 +243,8 @@ impl Shell {
             tracing::warn!("{} processes of container {} can't be killed", exited.leftover, exited.container);
         }
         self.execs.over(&exited.container, Ok(exit));
-        let Some(id) = self.id_of(&exited.container) else { return };
+        let id = self.id_of(&exited.container)?;
+        self.launching.remove(&id);
         let (mut last_words, mut output_bytes) = (None, None);
         if let Some(Process { kind: Kind::Own(place), sandbox, is_untouched, .. }) = self.processes.get_mut(&id) {
             match &place.launch {
@@ -251,7 +257,7 @@ impl Shell {
                 Launch::Executor(_) => {}
             }
         }
-        self.tell(&exited.container, |id| Event::Exited { id, exit, last_words, output_bytes });
+        Some(Event::Exited { id, exit, last_words, output_bytes })
     }
 }
 

@@ -2,14 +2,13 @@
 
 use std::fs::{self, Permissions};
 use std::io;
-use std::os::fd::AsFd;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 
 use mesos_plugin_api::v1::Reason;
-use nix::dir::Dir;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, renameat2};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, RenameFlags, Stat, fstat, open, renameat_with, statat};
 
 use super::super::launches::OUTPUTS;
 use crate::agent::event::Refusal;
@@ -26,7 +25,7 @@ pub(in crate::agent::shell) fn make(path: &Path, spare: Option<&Path>, user: &Us
     let refused = |cause: io::Error| refusal(Reason::CommandNotLaunched, "make the sandbox", path, &cause);
     if let Some(spare) = spare {
         // Never over what is there: that may be known by its name.
-        let Err(error) = renameat2(AT_FDCWD, spare, AT_FDCWD, path, RenameFlags::RENAME_NOREPLACE) else {
+        let Err(error) = renameat_with(CWD, spare, CWD, path, RenameFlags::NOREPLACE) else {
             return Ok(false);
         };
         let removed = remove(spare);
@@ -89,26 +88,27 @@ pub(in crate::agent::shell) fn look(path: &Path, user: &User) -> Look {
     try_look(path, user).unwrap_or_default()
 }
 
-fn try_look(path: &Path, user: &User) -> nix::Result<Look> {
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let mut folder = Dir::open(path, flags, Mode::empty())?;
-    let mut outputs = Vec::with_capacity(OUTPUTS.len());
-    for name in OUTPUTS {
-        outputs.push(fstatat(folder.as_fd(), name, AtFlags::AT_SYMLINK_NOFOLLOW)?);
-    }
-    let are_files = outputs.iter().all(|stat| kind(stat) == SFlag::S_IFREG);
+fn try_look(path: &Path, user: &User) -> rustix::io::Result<Look> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let folder = open(path, flags, Mode::empty())?;
+    let output = |name| statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW);
+    let outputs = [output(OUTPUTS[0])?, output(OUTPUTS[1])?];
+    let are_files = outputs.iter().all(|stat| FileType::from_raw_mode(stat.st_mode).is_file());
     let output_bytes = are_files.then(|| outputs.iter().map(|stat| stat.st_size.unsigned_abs()).sum());
-    let is_empty = |stat: &FileStat| is_as_made(stat, user, OUTPUT_MODE) && stat.st_nlink == 1;
+    let is_empty = |stat: &Stat| is_as_made(stat, user, OUTPUT_MODE) && stat.st_nlink == 1;
     let is_untouched = output_bytes == Some(0)
         && outputs.iter().all(is_empty)
-        && is_as_made(&fstat(folder.as_fd())?, user, FOLDER_MODE)
-        && holds_only_outputs(&mut folder)?;
+        && is_as_made(&fstat(&folder)?, user, FOLDER_MODE)
+        && holds_only_outputs(&folder)?;
     Ok(Look { output_bytes, is_untouched })
 }
 
 /// Stops at the first name that shouldn't be there: a folder may hold millions.
-fn holds_only_outputs(folder: &mut Dir) -> nix::Result<bool> {
-    for entry in folder.iter() {
+fn holds_only_outputs(folder: &OwnedFd) -> rustix::io::Result<bool> {
+    // Room for a name of any length; on the stack, because this is done for each task.
+    let mut buffer = [MaybeUninit::<u8>::uninit(); 1024];
+    let mut entries = RawDir::new(folder, &mut buffer);
+    while let Some(entry) = entries.next() {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
         if ![".", "..", OUTPUTS[0], OUTPUTS[1]].iter().any(|own| own.as_bytes() == name) {
@@ -118,13 +118,9 @@ fn holds_only_outputs(folder: &mut Dir) -> nix::Result<bool> {
     Ok(true)
 }
 
-fn is_as_made(stat: &FileStat, user: &User, mode: u32) -> bool {
+fn is_as_made(stat: &Stat, user: &User, mode: u32) -> bool {
     let owner = (stat.st_uid, stat.st_gid) == (user.uid, user.gid);
     owner && stat.st_mode & 0o7777 == mode
-}
-
-fn kind(stat: &FileStat) -> SFlag {
-    SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
 }
 
 /// A full disk has a reason of its own.

@@ -13,6 +13,8 @@ use crate::launcher::User;
 
 const UNTOUCHED: Look = Look { output_bytes: Some(0), is_untouched: true };
 
+type Leave = &'static dyn Fn(&Path);
+
 fn user() -> User {
     let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
     User { uid, gid, groups: vec![gid] }
@@ -42,7 +44,7 @@ fn what_a_task_has_left_is_seen() {
     let root = tempfile::tempdir().unwrap();
     let path = silent(root.path(), "t");
     assert_eq!(look(&path, &user()), UNTOUCHED);
-    let traces: [(&str, &dyn Fn(&Path)); 8] = [
+    let traces: [(&str, Leave); 8] = [
         ("a file", &|path| fs::write(path.join("file"), "").unwrap()),
         ("a folder", &|path| fs::create_dir(path.join("folder")).unwrap()),
         ("a link", &|path| symlink("stdout", path.join("link")).unwrap()),

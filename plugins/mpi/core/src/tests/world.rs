@@ -186,6 +186,12 @@ impl<S: Script> World<S> {
         self.run();
     }
 
+    /// All of these before anybody hears of one; in this order.
+    pub fn exits_at_once(&mut self, exits: &[(usize, u64, ExitStatus)]) {
+        exits.iter().for_each(|(node, process, exit)| self.step(*node, *process, Step::Exit(*exit)));
+        self.run();
+    }
+
     /// The host could not launch it.
     pub fn launch_failed(&mut self, node: usize, process: u64, message: &str, errno: i32) {
         self.nodes[node].live.remove(&process);
