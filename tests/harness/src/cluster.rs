@@ -43,9 +43,14 @@ impl Cluster {
 
     /// `mesos up --agents COUNT`.
     pub fn up(count: u8) -> Cluster {
+        Cluster::up_with(count, AGENT_RESOURCES)
+    }
+
+    /// The same with other resources.
+    pub fn up_with(count: u8, resources: &str) -> Cluster {
         let cluster = Cluster { agents: Vec::new(), master: None, home: Mesos::new(), network: None, address: None };
         let count = count.to_string();
-        cluster.mesos(["up", "--agents", &count, "--resources", AGENT_RESOURCES]).run().expect_success();
+        cluster.mesos(["up", "--agents", &count, "--resources", resources]).run().expect_success();
         cluster
     }
 
