@@ -396,6 +396,10 @@ impl Master {
                 };
             }
         }
+        if error.is_some() && framework.written == pending.seq {
+            // Said again, it is tried again.
+            framework.written -= 1;
+        }
         let stored = scheduler::StateStored { seq: pending.seq, error };
         self.tell(&pending.framework_id, event::Event::StateStored(stored), effects);
         self.welcome(now, &pending.framework_id, effects);
