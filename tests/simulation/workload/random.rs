@@ -215,7 +215,7 @@ impl RandomFramework {
     fn executor(&mut self, part: &OfferPart) -> ExecutorInfo {
         let number = self.chance.between(0, 2);
         ExecutorInfo {
-            id: ExecutorId::new(format!("{}-e{number}", part.hostname)),
+            id: ExecutorId::new(format!("random-{}-{number}", part.hostname)),
             plugin: self.plugin.clone().expect("the runner knows it"),
             resources: Resources::new(0.1, 8.0),
             config: None,
@@ -295,7 +295,8 @@ impl RandomFramework {
                     let key = ((*agent).clone(), (*executor).clone());
                     let said = self.said.entry(key.clone()).or_default();
                     *said += 1;
-                    calls.message(key.0, key.1, said.to_be_bytes().to_vec());
+                    let words = [self.incarnation.to_be_bytes(), said.to_be_bytes()];
+                    calls.message(key.0, key.1, words.concat());
                 }
             }
             8 => {
