@@ -254,8 +254,15 @@ impl RandomFramework {
         let mut tasks: Vec<TaskInfo> = Vec::new();
         for part in &offer.parts {
             let program = self.program();
+            let mut rest = part.resources.clone();
+            let small = Resources::new(0.1, 1.0);
+            if let (true, Ok(less)) = (self.chance.percent(50), rest.checked_sub(&small)) {
+                rest = less;
+                let id = self.task_id();
+                tasks.push(TaskInfo::command(id, part.agent_id.clone(), small, program.command()));
+            }
             let id = self.task_id();
-            tasks.push(TaskInfo::command(id, part.agent_id.clone(), part.resources.clone(), program.command()));
+            tasks.push(TaskInfo::command(id, part.agent_id.clone(), rest, program.command()));
         }
         if leaves_out {
             tasks.pop();
