@@ -7,6 +7,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let descriptors = protox::compile(["cluster.proto"], ["proto", shared])?;
     tonic_prost_build::configure()
         .extern_path(".mesos.v1", "::mesos_plugin_api::v1")
+        .type_attribute("mesos.host.VolumeId", "#[derive(PartialOrd, Ord)]")
         .include_file("mesos.rs")
         .compile_fds(descriptors)?;
     // Arguments and environments are bytes that are not copied.

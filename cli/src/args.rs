@@ -96,7 +96,7 @@ pub fn parse_error(error: &clap::Error) -> Result<i32> {
         }
         _ => {
             let text = error.render().to_string();
-            eprint!("mesos: {}", text.strip_prefix("error: ").unwrap_or(&text));
+            output::remark(text.strip_prefix("error: ").unwrap_or(&text).trim_end());
             Ok(EXIT_USAGE)
         }
     }
@@ -116,6 +116,8 @@ fn start_log(context: &Context, word: &str) {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .with_target(context.verbosity() > 0)
+        // A log on a full disk must not end the daemon that writes it.
+        .log_internal_errors(false)
         .with_env_filter(tracing_subscriber::EnvFilter::new(filter));
     // Only one log a process; a program that embeds the command line has its own.
     let _ = log.try_init();

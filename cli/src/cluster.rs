@@ -12,7 +12,9 @@ use mesos_host::protocol::client::MasterClient;
 use mesos_host::protocol::{ClusterState, GetCluster, operator_call, operator_reply};
 
 use crate::context::Context;
-use crate::local::{self, StateFolders};
+use crate::errors::EXIT_FAILURE;
+use crate::local::{self, Record, StateFolders};
+use crate::output;
 use crate::settings::{MASTER, STATE_DIR, Source};
 use crate::values;
 
@@ -82,8 +84,11 @@ pub fn state_folders(context: &Context) -> Result<StateFolders> {
 /// There is none, or its master doesn't answer.
 pub async fn lasting(context: &Context) -> Result<MasterClient> {
     match way(context)? {
-        Way::Configured(address, source) => connect(context, &address, &format!(" ({source})")).await,
-        Way::Local(address) => connect(context, &address, " (of 'mesos up')").await,
+        Way::Configured(address, source) => connect(context, &address, &format!("{source} names that address")).await,
+        Way::Local(address) => connect(context, &address, "'mesos up' started it there").await,
+        Way::None if Record::read(&state_folders(context)?)?.is_some() => bail!(
+            "the master of the local cluster has died; 'mesos down' ends what is left of it, and 'mesos up' starts another"
+        ),
         Way::None => bail!(
             "no cluster is known here; 'mesos up' starts one on this machine, or name a master with --master HOST:PORT or \
              MESOS_MASTER"
@@ -97,7 +102,7 @@ pub async fn lasting(context: &Context) -> Result<MasterClient> {
 /// The token can't be read, or nothing answers there.
 pub async fn connect(context: &Context, address: &str, named_by: &str) -> Result<MasterClient> {
     let client = MasterClient::connect(address, context.credentials()?).await;
-    client.map_err(|error| anyhow::anyhow!("{error}{named_by}"))
+    client.map_err(|error| anyhow::anyhow!("{error} ({named_by})"))
 }
 
 /// What a cluster has.
@@ -119,4 +124,23 @@ pub async fn state(client: &MasterClient) -> Result<ClusterState> {
 /// There is none, it doesn't answer, or it refuses.
 pub fn ask(context: &Context, call: operator_call::Call) -> Result<Vec<operator_reply::Reply>> {
     context.runtime()?.block_on(async { Ok(lasting(context).await?.ask(call).await?) })
+}
+
+/// Asks a lasting cluster's master for one thing after the other. What it refuses is said, and the others are done; the exit code
+/// tells whether all were.
+///
+/// # Errors
+/// There is none, or it doesn't answer.
+pub fn ask_each(context: &Context, calls: impl Iterator<Item = operator_call::Call>) -> Result<i32> {
+    context.runtime()?.block_on(async {
+        let client = lasting(context).await?;
+        let mut exit_code = 0;
+        for call in calls {
+            if let Err(error) = client.ask(call).await {
+                output::remark(error);
+                exit_code = EXIT_FAILURE;
+            }
+        }
+        Ok(exit_code)
+    })
 }

@@ -11,6 +11,7 @@ use etcetera::BaseStrategy;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::names;
+use crate::output;
 
 /// The default work folder of a daemon: for root where system services keep theirs, otherwise the user's.
 ///
@@ -54,7 +55,10 @@ fn new_token(path: &Path) -> Result<String> {
     }
     let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     file.and_then(|mut file| writeln!(file, "{token}")).with_context(problem)?;
-    eprintln!("mesos: made the cluster's token in {}; agents and users need a copy (--token-file)", path.display());
+    output::remark(format!(
+        "made the cluster's token in {}; agents and users need a copy (--token-file)",
+        path.display()
+    ));
     Ok(token)
 }
 

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use crate::output;
 use crate::output::ReaderLeft;
 
 /// The command line, a variable or the configuration file can't be used.
@@ -24,7 +25,7 @@ pub fn report(error: &anyhow::Error) -> i32 {
     if error.is::<ReaderLeft>() {
         return 0;
     }
-    eprintln!("mesos: {error:#}");
+    output::remark(format!("{error:#}"));
     if error.is::<UsageError>() { EXIT_USAGE } else { EXIT_FAILURE }
 }
 

@@ -1,10 +1,14 @@
 //! The command half: what runs in the CLI's process when a person types one of the plugin's words.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::str::FromStr;
 
 use crate::v1::Uri;
 pub use crate::v1::command::{Cluster, Invocation, RunFramework, RunFrameworkResult};
+
+/// Takes the pieces of an answer.
+pub type Pieces<'a> = dyn FnMut(&[u8]) -> ControlFlow<()> + 'a;
 
 /// What the host does for a command. Every error is a line for people.
 pub trait CommandHost {
@@ -17,8 +21,12 @@ pub trait CommandHost {
         self.run_framework(run).map(|result| result.exit_code)
     }
 
-    /// Sends bytes to a running framework of that name and hands each piece of the answer to `piece`, until the last one.
-    fn request(&self, framework: &str, data: Vec<u8>, piece: &mut dyn FnMut(&[u8])) -> Result<(), String>;
+    /// Sends bytes to a running framework of that name and hands each piece of the answer to `piece`, until the last one or until
+    /// it has seen enough. The framework hears that nobody listens any more ([`Event::RequestCancelled`]), as when this process
+    /// ends.
+    ///
+    /// [`Event::RequestCancelled`]: crate::framework::Event::RequestCancelled
+    fn request(&self, framework: &str, data: Vec<u8>, piece: &mut Pieces<'_>) -> Result<(), String>;
 
     /// Uploads a file of this machine; the URI is good on every agent.
     fn upload(&self, path: &Path) -> Result<Uri, String>;

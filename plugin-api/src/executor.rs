@@ -3,7 +3,8 @@
 use crate::Time;
 pub use crate::v1::executor::event::Event;
 use crate::v1::executor::{
-    AnswerKnock, CancelTimer, CloseStream, Exit, Message, SetTimer, SignalProcess, Spawn, UpdateTask, Write, call::Call,
+    AnswerKnock, CancelTimer, CloseStream, Exit, Message, SetTimer, SignalProcess, Spawn, ToShell, UpdateTask, Write,
+    call::Call,
 };
 pub use crate::v1::executor::{Pipe, Started};
 use crate::v1::{TaskId, TaskState, TaskStatus};
@@ -76,6 +77,11 @@ impl ExecutorCalls {
     /// Takes a timer back.
     pub fn cancel_timer(&mut self, id: u64) {
         self.push(Call::CancelTimer(CancelTimer { id }));
+    }
+
+    /// Hands bytes to the plugin's own threads; see [`WithShell`](crate::WithShell).
+    pub fn to_shell(&mut self, data: Vec<u8>) {
+        self.push(Call::ToShell(ToShell { data }));
     }
 
     /// Ends the executor's process and all that it launched.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::framework::{Event, Started};
 use crate::v1::framework::{Connected, call::Call};
-use crate::v1::scheduler::{Accept, GangStatus, Offers, StateEntry, StateStored, Update, VolumeState};
+use crate::v1::scheduler::{Accept, GangStatus, Message, Offers, StateEntry, StateStored, Update, VolumeState};
 use crate::v1::{
     AgentId, Attribute, FrameworkId, FrameworkInfo, GangRequest, Offer, OfferId, OfferPart, PluginRef, Reason,
     Resources, Source, TaskId, TaskInfo, TaskState, TaskStatus,
@@ -62,7 +62,28 @@ impl FakeMaster {
             calls: Vec::new(),
             finished: None,
         };
-        let info = FrameworkInfo {
+        let recovered = !master.state.is_empty();
+        master.start(recovered);
+        master
+    }
+
+    /// The scheduler's process has died, and another one takes over: offers are void, timers gone, tasks run on.
+    pub fn replace(&mut self, framework: Box<dyn Framework>) {
+        self.framework = framework;
+        self.offers.clear();
+        self.timers.clear();
+        self.gangs.clear();
+        self.suppressed = false;
+        self.start(true);
+        for (task, state) in self.tasks.values().filter(|(_, state)| !state.is_terminal()).cloned().collect::<Vec<_>>()
+        {
+            let status = self.status_of(&task, TaskStatus::new(task.id.clone(), state));
+            self.send(Event::Update(Update { status }));
+        }
+    }
+
+    fn start(&mut self, recovered: bool) {
+        let framework = FrameworkInfo {
             name: "test".into(),
             user: "test".into(),
             role: "default".into(),
@@ -70,12 +91,10 @@ impl FakeMaster {
             ..FrameworkInfo::default()
         };
         let plugin = PluginRef { name: "test".into(), version: "0.1.0".into(), sha256: "0".repeat(64), size: 1 };
-        let state: Vec<StateEntry> =
-            master.state.iter().map(|(key, value)| StateEntry { key: key.clone(), value: value.clone() }).collect();
-        let recovered = Some(!state.is_empty());
-        master.send(Event::Started(Started { framework: info, state, recovered, plugin: Some(plugin) }));
-        master.send(Event::Connected(Connected {}));
-        master
+        let entry = |(key, value): (&String, &Vec<u8>)| StateEntry { key: key.clone(), value: value.clone() };
+        let state = self.state.iter().map(entry).collect();
+        self.send(Event::Started(Started { framework, state, recovered: Some(recovered), plugin: Some(plugin) }));
+        self.send(Event::Connected(Connected {}));
     }
 
     /// Adds an agent; its resources are offered by the next [`offer`](Self::offer).
@@ -145,14 +164,31 @@ impl FakeMaster {
     }
 
     /// Reports a task's new state with its details.
-    pub fn update_with(&mut self, mut status: TaskStatus) {
+    pub fn update_with(&mut self, status: TaskStatus) {
         let (task, state) = self.tasks.get_mut(&status.task_id).expect("the test updates a task that was launched");
         assert!(!state.is_terminal(), "task {} has ended before", status.task_id);
         *state = status.state();
-        status.agent_id = Some(task.agent_id.clone());
-        status.executor_id = task.executor.as_ref().map(|executor| executor.id.clone());
-        status.timestamp_ns = Some(self.now.as_nanos());
+        let task = task.clone();
+        let status = self.status_of(&task, status);
         self.send(Event::Update(Update { status }));
+    }
+
+    fn status_of(&self, task: &TaskInfo, status: TaskStatus) -> TaskStatus {
+        TaskStatus {
+            agent_id: Some(task.agent_id.clone()),
+            executor_id: task.executor.as_ref().map(|executor| executor.id.clone()),
+            timestamp_ns: Some(self.now.as_nanos()),
+            ..status
+        }
+    }
+
+    /// Says something as the executor of a live task.
+    pub fn message(&mut self, task: &TaskId, data: impl Into<Vec<u8>>) {
+        let (task, state) = &self.tasks[task];
+        assert!(!state.is_terminal(), "task {} has ended before", task.id);
+        let executor_id = task.executor.as_ref().expect("the task has an executor").id.clone();
+        let message = Message { agent_id: task.agent_id.clone(), executor_id, data: data.into(), ..Message::default() };
+        self.send(Event::Message(message));
     }
 
     /// Loses an agent: its offers are rescinded, its tasks lost, its volumes out of reach.
@@ -211,7 +247,7 @@ impl FakeMaster {
             Call::Finish(finish) => self.finished = Some((finish.exit_code, finish.message)),
             // Seen in `calls`; the test answers them.
             Call::Kill(_) | Call::ShutdownExecutor(_) | Call::Reconcile(_) | Call::Message(_) | Call::Reply(_) => {}
-            Call::Output(_) | Call::Follow(_) | Call::Progress(_) | Call::PauseStdin(_) => {}
+            Call::ToShell(_) | Call::Output(_) | Call::Follow(_) | Call::Progress(_) | Call::PauseStdin(_) => {}
         }
     }
 

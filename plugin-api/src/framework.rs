@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::Time;
 pub use crate::v1::framework::event::Event;
-use crate::v1::framework::{CancelTimer, Finish, PauseStdin, PutState, SetTimer, call::Call};
+use crate::v1::framework::{CancelTimer, Finish, PauseStdin, PutState, SetTimer, ToShell, call::Call};
 pub use crate::v1::framework::{Follow, FollowFile, Output, Progress, Started};
 use crate::v1::scheduler::{
     Accept, CancelGang, CreateVolume, Decline, DestroyVolume, Kill, Message, Reconcile, Reply, RequestGang, Revive,
@@ -116,8 +116,8 @@ impl Calls {
     }
 
     /// A piece of the answer to a request.
-    pub fn reply(&mut self, request_id: u64, data: Vec<u8>) {
-        self.push(Call::Reply(Reply { request_id, data: Some(data), done: None, error: None }));
+    pub fn reply(&mut self, request_id: u64, data: impl Into<Vec<u8>>) {
+        self.push(Call::Reply(Reply { request_id, data: Some(data.into()), done: None, error: None }));
     }
 
     /// Ends the answer to a request.
@@ -175,6 +175,11 @@ impl Calls {
     /// Holds events from standard input back, or lets them come again.
     pub fn pause_stdin(&mut self, paused: bool) {
         self.push(Call::PauseStdin(PauseStdin { paused }));
+    }
+
+    /// Hands bytes to the plugin's own threads; see [`WithShell`](crate::WithShell).
+    pub fn to_shell(&mut self, data: Vec<u8>) {
+        self.push(Call::ToShell(ToShell { data }));
     }
 
     /// The framework has done its work; its command ends with this exit code.

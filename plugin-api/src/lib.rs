@@ -22,6 +22,7 @@ pub mod command;
 pub mod framework;
 pub mod executor;
 mod plugin;
+mod shell;
 pub mod declaration;
 pub mod codec;
 pub mod abi;
@@ -29,11 +30,14 @@ pub mod fake_master;
 
 /// What nearly every plugin names.
 pub mod prelude {
+    pub use std::ops::ControlFlow;
+
     pub use crate::command::RunFramework;
     pub use crate::framework::Event;
     pub use crate::v1::{CommandInfo, Offer, Resources, TaskInfo, TaskState, TaskStatus};
     pub use crate::{
-        Calls, CommandHost, Executor, ExecutorCalls, Framework, Injector, Invocation, Plugin, Time, export_plugin,
+        Calls, CommandHost, Executor, ExecutorCalls, Framework, Injector, Invocation, Plugin, Time, WithShell,
+        export_plugin,
     };
 }
 
@@ -42,6 +46,7 @@ pub use executor::{Executor, ExecutorCalls};
 pub use fake_master::FakeMaster;
 pub use framework::{Calls, Framework};
 pub use plugin::{Injector, Plugin};
+pub use shell::WithShell;
 pub use time::Time;
 pub use words::{KILL_GRACE, VOLUME_NAME_MAX, volume_name_problem};
 

@@ -129,6 +129,7 @@ impl TaskStatus {
             exit: None,
             update_seq: None,
             sandbox: None,
+            output_bytes: None,
         }
     }
 
@@ -223,6 +224,20 @@ impl TaskInfo {
     ) -> Self {
         let command = Self::command(id, agent_id, resources, CommandInfo::default());
         Self { command: None, executor: Some(executor), data: Some(data), ..command }
+    }
+}
+
+impl v1::Range {
+    /// A single port.
+    pub fn one(port: u64) -> Self {
+        Self { begin: port, end: port }
+    }
+}
+
+impl v1::ExecutorInfo {
+    /// The executor half of the framework's own plugin.
+    pub fn new(id: impl Into<v1::ExecutorId>, resources: Resources) -> Self {
+        Self { id: id.into(), resources, ..Self::default() }
     }
 }
 

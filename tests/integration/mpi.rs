@@ -28,26 +28,34 @@ enum Place {
     Up,
 }
 
+/// One job at a time: waiting ranks spin, and two jobs on two cores would only wait for each other.
+type Turn = MutexGuard<'static, ()>;
+
 /// A cluster, and an MPI to run programs of.
 struct Setting {
     cluster: Cluster,
     mpi: Mpi,
     place: Place,
-    /// One job at a time: waiting ranks spin, and two jobs on two cores would only wait for each other.
-    _turn: MutexGuard<'static, ()>,
+    turn: Option<Turn>,
 }
 
 impl Setting {
     fn new(place: Place, mpi: fn() -> Result<Mpi, Skip>) -> Result<Setting, Skip> {
-        static TURN: Mutex<()> = Mutex::new(());
         let mpi = mpi()?;
-        // A test that failed has left nothing that would disturb the next.
-        let turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let turn = next_turn();
         let cluster = match place {
             Place::Machines => Cluster::on_machines(AGENTS)?,
             Place::Up => Cluster::up(AGENTS),
         };
-        Ok(Setting { cluster, mpi, place, _turn: turn })
+        Ok(Setting { cluster, mpi, place, turn: Some(turn) })
+    }
+
+    /// Lets other tests have their turn while this one waits for something that uses no core.
+    fn aside<T>(&mut self, wait: impl FnOnce() -> T) -> T {
+        self.turn = None;
+        let result = wait();
+        self.turn = Some(next_turn());
+        result
     }
 
     /// A test program, compiled for this MPI.
@@ -69,6 +77,12 @@ impl Setting {
     fn finish(self) {
         self.cluster.stop_and_assert_nothing_left();
     }
+}
+
+fn next_turn() -> Turn {
+    static TURN: Mutex<()> = Mutex::new(());
+    // A test that failed has left nothing that would disturb the next.
+    TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 /// A line of the program `hello`.

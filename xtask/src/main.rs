@@ -46,7 +46,12 @@ fn run(matches: &ArgMatches) -> Result<bool> {
         ("bench", matches) => {
             let [pairs, tasks] =
                 ["pairs", "tasks"].map(|name| *matches.get_one::<u32>(name).expect("it has a default"));
-            bench::run(pairs as usize, tasks as usize, matches.get_one::<String>("filter").map(String::as_str))
+            bench::run(&bench::Options {
+                pairs: pairs as usize,
+                tasks: tasks as usize,
+                names: matches.get_many("name").unwrap_or_default().cloned().collect(),
+                write: matches.get_flag("write"),
+            })
         }
         ("fuzz", matches) => {
             let target = matches.get_one::<String>("target").expect("clap wants it");
@@ -74,9 +79,20 @@ fn command() -> Command {
     };
     let bench = Command::new("bench")
         .about("Measure, and print a table in Markdown")
-        .arg(number("pairs", "20", "How many pairs of measurements each figure takes"))
+        .arg(number("pairs", "20", "How many pairs of measurements, or rounds, each figure takes"))
         .arg(number("tasks", "5000", "How many tasks one measurement runs"))
-        .arg(Arg::new("filter").value_name("FILTER").help("Only figures whose name contains this"));
+        .arg(
+            Arg::new("write")
+                .long("write")
+                .action(ArgAction::SetTrue)
+                .help("Put the rows into docs/speed.md and README.md too"),
+        )
+        .arg(
+            Arg::new("name")
+                .num_args(0..)
+                .value_name("NAME")
+                .help("Only these: tasks, latency, control, allocator, mpi"),
+        );
     let fuzz = Command::new("fuzz")
         .about("Look for bytes on which a target of tests/fuzz does not hold")
         .arg(Arg::new("target").value_name("TARGET").required(true).help("A file of fuzz/fuzz_targets, such as master"))

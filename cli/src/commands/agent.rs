@@ -12,6 +12,7 @@ use super::{Group, Verb, examples};
 use crate::context::Context;
 use crate::daemon;
 use crate::errors::{EXIT_FAILURE, usage};
+use crate::output;
 use crate::settings::{
     AGENT_ADVERTISE, AGENT_ATTRIBUTES, AGENT_HOSTNAME, AGENT_IP, AGENT_ON_LOSS, AGENT_PORT, AGENT_RESOURCES,
     AGENT_WORK_DIR, MASTER,
@@ -50,10 +51,10 @@ fn run(context: &Context) -> Result<i32> {
     daemon::leave_terminal(context.given("background"))?;
     context.runtime()?.block_on(async {
         let mut agent = agent::start(config, Master::Remote { address: address.clone(), credentials }).await?;
-        eprintln!("mesos: agent serves output on port {}, its master is {address}", agent.port());
+        output::remark(format!("agent serves output on port {}, its master is {address}", agent.port()));
         tokio::select! {
             line = agent.ended() => {
-                eprintln!("mesos: {line}");
+                output::remark(line);
                 return Ok(EXIT_FAILURE);
             }
             told = daemon::until_told_to_end() => told?,

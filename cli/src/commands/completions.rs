@@ -7,6 +7,7 @@ use clap_complete::Shell;
 
 use super::{Group, Verb, examples};
 use crate::context::Context;
+use crate::settings::OUTPUT;
 use crate::{args, help, output, plugin};
 
 pub const VERB: Verb = Verb { name: "completions", group: Group::Others, command, run };
@@ -30,10 +31,21 @@ fn command(command: Command) -> Command {
 fn run(context: &Context) -> Result<i32> {
     let shell: Shell = context.text("shell").expect("clap wants it").parse().expect("clap allows only shells");
     let catalogue = help::catalogue(context);
-    let words = catalogue.commands().filter(|found| !found.command.hidden).map(|found| plugin::command(found.command));
-    let mut command = args::root().subcommands(words);
+    let words =
+        catalogue.commands().filter(|found| !found.command.hidden).map(|found| plugin::command_line(found.command));
+    let mut command = args::root().subcommands(words).mut_subcommands(with_formats);
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command, "mesos", &mut script);
     output::print(&String::from_utf8_lossy(&script))?;
     Ok(0)
+}
+
+/// Our own reader of `--output` has a better message, and the parser doesn't know what it reads.
+fn with_formats(command: Command) -> Command {
+    let is_ours =
+        |arg: &Arg| arg.get_id() == OUTPUT.flag && arg.get_help().is_some_and(|help| help.to_string() == OUTPUT.help);
+    if command.get_arguments().any(is_ours) {
+        return command.mut_arg(OUTPUT.flag, |arg| arg.value_parser(["table", "json", "quiet"]));
+    }
+    command
 }

@@ -8,7 +8,7 @@ use super::{Group, Verb, examples};
 use crate::context::Context;
 use crate::errors::{EXIT_USAGE, UsageError};
 use crate::output::{self, Format, NONE, Row};
-use crate::settings::{self, ALL, Key};
+use crate::settings::{self, ALL, Key, Source};
 
 pub const VERB: Verb = Verb { name: "config", group: Group::Others, command, run };
 
@@ -32,11 +32,11 @@ fn run(context: &Context) -> Result<i32> {
     let format = context.format()?;
     output::show(format, &rows, "")?;
     if format == Format::Table {
-        eprintln!("\nconfiguration file: {}", context.settings.file.path.display());
+        output::say(format!("\nconfiguration file: {}", context.settings.file.path.display()));
     }
     let bad: Vec<&String> = rows.iter().filter_map(|row| row.problem.as_ref()).collect();
     for problem in &bad {
-        eprintln!("mesos: {problem}");
+        output::remark(problem);
     }
     Ok(if bad.is_empty() { 0 } else { EXIT_USAGE })
 }
@@ -49,6 +49,8 @@ struct Setting {
     source: Option<String>,
     variable: &'static str,
     problem: Option<String>,
+    #[serde(skip)]
+    from: String,
 }
 
 impl Setting {
@@ -58,6 +60,7 @@ impl Setting {
         let problem = checked.err().and_then(|error| error.downcast::<UsageError>().ok());
         Self {
             name: key.name,
+            from: value.as_ref().map_or_else(|| NONE.to_string(), |value| from(&value.source)),
             source: value.as_ref().map(|value| value.source.to_string()),
             value: value.map(|value| value.text),
             variable: key.variable,
@@ -66,12 +69,20 @@ impl Setting {
     }
 }
 
+/// The file's name is enough: its path stands under the table, and the key in the first column.
+fn from(source: &Source) -> String {
+    match source {
+        Source::File(path, _) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        other => other.to_string(),
+    }
+}
+
 impl Row for Setting {
     const HEADINGS: &'static [&'static str] = &["NAME", "VALUE", "FROM", "VARIABLE"];
 
     fn cells(&self) -> Vec<String> {
         let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| NONE.to_string());
-        vec![self.name.to_string(), or_none(&self.value), or_none(&self.source), self.variable.to_string()]
+        vec![self.name.to_string(), or_none(&self.value), self.from.clone(), self.variable.to_string()]
     }
 
     fn id(&self) -> &str {

@@ -7,7 +7,6 @@ use mesos_host::protocol::{KillCall, TaskSelector, operator_call};
 use super::{Group, Verb, examples, framework_arg};
 use crate::cluster;
 use crate::context::Context;
-use crate::errors::EXIT_FAILURE;
 
 pub const VERB: Verb = Verb { name: "kill", group: Group::Programs, command, run };
 
@@ -27,17 +26,7 @@ fn command(command: Command) -> Command {
 }
 
 fn run(context: &Context) -> Result<i32> {
-    let framework = context.text("framework");
-    let mut failures = 0;
-    context.runtime()?.block_on(async {
-        let client = cluster::lasting(context).await?;
-        for task in context.texts("task") {
-            let selector = TaskSelector { task, framework: framework.map(ToString::to_string) };
-            if let Err(error) = client.ask(operator_call::Call::Kill(KillCall { task: selector })).await {
-                eprintln!("mesos: {error}");
-                failures += 1;
-            }
-        }
-        Ok(if failures == 0 { 0 } else { EXIT_FAILURE })
-    })
+    let framework = context.text("framework").map(ToString::to_string);
+    let selectors = context.texts("task").into_iter().map(|task| TaskSelector { task, framework: framework.clone() });
+    cluster::ask_each(context, selectors.map(|task| operator_call::Call::Kill(KillCall { task })))
 }

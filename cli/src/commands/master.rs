@@ -11,6 +11,7 @@ use mesos_host::master::shell::{MasterHandle, MasterOptions};
 
 use super::{Group, Verb, examples};
 use crate::context::Context;
+use crate::output;
 use crate::settings::{MASTER_IP, MASTER_PORT, MASTER_WEIGHTS, MASTER_WORK_DIR, TOKEN_FILE};
 use crate::{daemon, names, values};
 
@@ -55,7 +56,10 @@ fn run(context: &Context) -> Result<i32> {
         let with_token = token.is_some();
         let master = MasterHandle::start(MasterOptions { config, work_dir, listen, token }).await?;
         let address = master.address().expect("it listens").to_string();
-        eprintln!("mesos: master listens on {address}{}", if with_token { ", wants the cluster's token" } else { "" });
+        output::remark(format!(
+            "master listens on {address}{}",
+            if with_token { ", wants the cluster's token" } else { "" }
+        ));
         daemon::tell_address(context.text("address-file"), &address)?;
         daemon::until_told_to_end().await?;
         Ok(0)

@@ -14,9 +14,11 @@ mod master;
 mod plugins;
 mod program;
 mod run;
+mod run_framework;
 mod tasks;
 mod teardown;
 mod up;
+mod volumes;
 mod why;
 
 use anyhow::Result;
@@ -54,6 +56,8 @@ pub enum Group {
     Clusters,
     /// The rest.
     Others,
+    /// For processes of our own; in no help.
+    Hidden,
 }
 
 impl Group {
@@ -67,6 +71,7 @@ impl Group {
             Self::Looking => "What goes on",
             Self::Clusters => "Clusters",
             Self::Others => "Others",
+            Self::Hidden => "Hidden",
         }
     }
 }
@@ -81,6 +86,7 @@ pub static ALL: &[Verb] = &[
     tasks::VERB,
     frameworks::VERB,
     agents::VERB,
+    volumes::VERB,
     why::VERB,
     up::VERB,
     down::VERB,
@@ -90,6 +96,7 @@ pub static ALL: &[Verb] = &[
     config::VERB,
     completions::VERB,
     help::VERB,
+    run_framework::VERB,
 ];
 
 /// The verb of that name.

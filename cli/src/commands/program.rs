@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
 
-use clap::{Arg, value_parser};
+use clap::{Arg, ValueHint, value_parser};
 use mesos_plugin_api::v1::CommandInfo;
 
 use crate::context::Context;
@@ -16,6 +16,7 @@ pub fn arg() -> Arg {
         .num_args(1..)
         .trailing_var_arg(true)
         .value_parser(value_parser!(OsString))
+        .value_hint(ValueHint::CommandWithArguments)
         .help("The command and its arguments")
 }
 

@@ -12,20 +12,19 @@ pub const VERB: Verb = Verb { name: "teardown", group: Group::Programs, command,
 
 fn command(command: Command) -> Command {
     command
-        .about("End a framework and all of its tasks")
+        .about("End frameworks and all of their tasks")
         .long_about(
-            "Ends a framework: its tasks and executors are killed, what it stored is removed, and it can't come back under its \
-             id.",
+            "Ends frameworks: their tasks and executors are killed, what they stored is removed, and they can't come back under \
+             their ids.",
         )
-        .arg(Arg::new("framework").value_name("FRAMEWORK").required(true).help("Its id, or its name"))
+        .arg(Arg::new("framework").value_name("FRAMEWORK").required(true).num_args(1..).help("Ids or names"))
         .after_long_help(examples(&[
             ("mesos teardown train", "ends the framework named train"),
-            ("mesos frameworks -q | xargs -n1 mesos teardown", "ends every framework"),
+            ("mesos frameworks -q | xargs mesos teardown", "ends every framework"),
         ]))
 }
 
 fn run(context: &Context) -> Result<i32> {
-    let framework = context.text("framework").expect("clap wants it").to_string();
-    cluster::ask(context, operator_call::Call::Teardown(TeardownCall { framework }))?;
-    Ok(0)
+    let calls = context.texts("framework").into_iter().map(|framework| TeardownCall { framework });
+    cluster::ask_each(context, calls.map(operator_call::Call::Teardown))
 }

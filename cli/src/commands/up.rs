@@ -7,7 +7,8 @@ use super::{Group, Verb, examples};
 use crate::cluster;
 use crate::context::Context;
 use crate::local::{self, Plan};
-use crate::settings::{UP_AGENTS, UP_RESOURCES};
+use crate::output;
+use crate::settings::{MASTER, UP_AGENTS, UP_RESOURCES};
 use crate::values;
 
 pub const VERB: Verb = Verb { name: "up", group: Group::Clusters, command, run };
@@ -39,5 +40,8 @@ fn run(context: &Context) -> Result<i32> {
     };
     let folders = cluster::state_folders(context)?;
     context.runtime()?.block_on(local::up(&folders, &plan))?;
+    if let Some(other) = context.find(&MASTER).filter(|_| !plan.quiet) {
+        output::remark(format!("commands don't use it as long as {} names the master {}", other.source, other.text));
+    }
     Ok(0)
 }

@@ -1,11 +1,14 @@
 //! Signals and standard input on their way to the framework.
 
 use std::io::Read;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use mesos_plugin_api::framework::Event as HalfEvent;
 use mesos_plugin_api::v1::framework::Stdin;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -22,6 +25,9 @@ const SIGNALS_MAX: usize = 64;
 const PRESSES_TO_ABORT: u32 = 3;
 /// A framework that passes a stop on has so long to say so before we stand still ourselves.
 const BEFORE_STOP: Duration = Duration::from_millis(100);
+
+/// How often a command in the background looks whether it is in front again, while input waits that may be its own.
+const BACKGROUND: Duration = Duration::from_millis(200);
 
 /// What a person who presses Ctrl-C wants.
 #[derive(Debug, PartialEq, Eq)]
@@ -106,6 +112,7 @@ fn read_stdin() -> mpsc::Receiver<Vec<u8>> {
         let mut stdin = std::io::stdin().lock();
         let mut buffer = vec![0; STDIN_BYTES];
         loop {
+            await_input();
             match stdin.read(&mut buffer) {
                 Ok(length) if length > 0 => {
                     if sender.blocking_send(buffer[..length].to_vec()).is_err() {
@@ -119,6 +126,22 @@ fn read_stdin() -> mpsc::Receiver<Vec<u8>> {
         }
     });
     pieces
+}
+
+/// In the background of a terminal a read would stop this process, and all it has to do with it: what is typed there is for others.
+fn await_input() {
+    let stdin = std::io::stdin();
+    loop {
+        let mut ready = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
+        if poll(&mut ready, PollTimeout::NONE) == Err(Errno::EINTR) {
+            continue;
+        }
+        // No terminal, or not ours: reading says what is wrong with it.
+        match nix::unistd::tcgetpgrp(&stdin) {
+            Ok(group) if group != nix::unistd::getpgrp() => std::thread::sleep(BACKGROUND),
+            _ => return,
+        }
+    }
 }
 
 /// The mask of signals that this process was started to ignore.

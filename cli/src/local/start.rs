@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::{Agent, Process, Record, StateFolders, end_all};
 use crate::daemon;
 use crate::foreground::{Screen, Word};
+use crate::output;
 
 /// How long master and agents may take to be there.
 const START_MAX: Duration = Duration::from_secs(30);
@@ -50,10 +51,7 @@ pub async fn up(folders: &StateFolders, plan: &Plan) -> Result<()> {
     folders.create()?;
     let _lock = folders.lock()?;
     if let Some(record) = super::running(folders)? {
-        let agents = record.agents.iter().filter(|agent| agent.process.lives()).count();
-        let (address, agents) = (record.master.address, some_agents(agents));
-        eprintln!("mesos: a local cluster with {agents} runs already at {address}; 'mesos down' ends it");
-        return Ok(());
+        return say_what_runs(&record, plan.quiet);
     }
     clear_away(folders)?;
     let started = tokio::select! {
@@ -121,13 +119,35 @@ fn clear_away(folders: &StateFolders) -> Result<()> {
         end_all(&record.agent_processes(), AGENTS_GRACE)?;
         end_all(&[record.master.process], MASTER_GRACE)?;
     }
-    match fs::remove_dir_all(&folders.work) {
+    match remove_but_volumes(&folders.work) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             bail!("the folder {} can't be removed: {error}", folders.work.display())
         }
         _ => {}
     }
     Record::remove(folders)
+}
+
+/// What the next cluster starts with is what its agents keep for frameworks, if anything.
+fn remove_but_volumes(work: &Path) -> std::io::Result<()> {
+    let entries = |path: &Path| fs::read_dir(path)?.collect::<std::io::Result<Vec<_>>>();
+    let keeps = |path: &Path| fs::read_dir(path.join("volumes")).is_ok_and(|mut volumes| volumes.next().is_some());
+    for process in entries(work)? {
+        if !keeps(&process.path()) {
+            remove(&process)?;
+            continue;
+        }
+        for entry in entries(&process.path())?.iter().filter(|entry| entry.file_name() != "volumes") {
+            remove(entry)?;
+        }
+    }
+    // Not while something is kept in it.
+    let _ = fs::remove_dir(work);
+    Ok(())
+}
+
+fn remove(entry: &fs::DirEntry) -> std::io::Result<()> {
+    if entry.file_type()?.is_dir() { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) }
 }
 
 async fn start(folders: &StateFolders, plan: &Plan) -> Result<String> {
@@ -265,7 +285,11 @@ fn refuse_ended(folders: &StateFolders, name: &str, child: &mut Child) -> Result
         Ok(None) => Ok(()),
         Ok(Some(status)) => {
             let log = folders.log(name);
-            bail!("{name} ended at once ({status}); its log {} ends with:\n{}", log.display(), last_lines(&log))
+            let (path, lines) = (log.display(), last_lines(&log));
+            if lines.is_empty() {
+                bail!("{name} ended at once ({status}) and left nothing in its log {path}; is the disk full?");
+            }
+            bail!("{name} ended at once ({status}); its log {path} ends with:\n{lines}")
         }
         Err(error) => bail!("{name} can't be waited for: {error}"),
     }
@@ -277,12 +301,33 @@ fn last_lines(log: &Path) -> String {
     lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
 }
 
+/// A cluster that has lost agents is no cluster that runs already.
+fn say_what_runs(record: &Record, quiet: bool) -> Result<()> {
+    let live = record.agents.iter().filter(|agent| agent.process.lives()).count();
+    let address = &record.master.address;
+    if live < record.agents.len() {
+        let all = some_agents(record.agents.len());
+        bail!(
+            "the local cluster at {address} has lost agents: {live} are left of {all}; 'mesos down' ends it, for a new one"
+        );
+    }
+    if !quiet {
+        output::remark(format!(
+            "a local cluster with {} runs already at {address}; 'mesos down' ends it",
+            some_agents(live)
+        ));
+    }
+    Ok(())
+}
+
 fn say_how_to_use(address: &str, plan: &Plan) {
     let agents = some_agents(plan.agents as usize);
-    eprintln!("mesos: a cluster with {agents} runs at {address}; now try:");
-    eprintln!("  mesos run -- hostname   runs a command on it");
-    eprintln!("  mesos agents            shows its agents");
-    eprintln!("  mesos down              ends it");
+    output::remark(format!(
+        "a cluster with {agents} runs at {address}; now try:\n\
+         \x20 mesos run -- hostname   runs a command on it\n\
+         \x20 mesos agents            shows its agents\n\
+         \x20 mesos down              ends it"
+    ));
 }
 
 fn some_agents(count: usize) -> String {

@@ -4,6 +4,7 @@ pub mod amounts;
 mod moments;
 mod table;
 
+use std::fmt::Display;
 use std::io::{self, Write};
 
 use anyhow::{Context as _, Result};
@@ -68,7 +69,7 @@ impl<R: Row> Row for &R {
 /// Standard output can't be written.
 pub fn show<R: Row>(format: Format, rows: &[R], nothing: &str) -> Result<()> {
     if rows.is_empty() && format == Format::Table {
-        eprintln!("{nothing}");
+        say(nothing);
     }
     print(&render(format, rows)?)
 }
@@ -106,6 +107,17 @@ pub fn write(out: &mut impl Write, data: &[u8]) -> Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(ReaderLeft.into()),
         written => written.context("standard output can't be written"),
     }
+}
+
+/// Says something of our own on standard error. Where that can't be written, on a full disk for example, nobody is told: that is no
+/// reason to end, as `eprintln!` would.
+pub fn remark(text: impl Display) {
+    say(format!("mesos: {text}"));
+}
+
+/// A line for standard error, as it is.
+pub fn say(line: impl Display) {
+    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 /// Whoever read our output has left, as `mesos tasks | head` does: nothing went wrong.

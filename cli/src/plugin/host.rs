@@ -7,9 +7,9 @@ use anyhow::{Context as _, Result, bail};
 use mesos_host::loader::LoadedPlugin;
 use mesos_host::protocol::client::MasterClient;
 use mesos_host::protocol::{RequestFramework, operator_call, operator_reply};
-use mesos_plugin_api::CommandHost;
-use mesos_plugin_api::command::{Cluster as ClusterWords, RunFramework, RunFrameworkResult};
-use mesos_plugin_api::v1::{FrameworkInfo, Uri};
+use mesos_plugin_api::command::{Cluster as ClusterWords, Pieces, RunFramework, RunFrameworkResult};
+use mesos_plugin_api::v1::{FrameworkInfo, PluginRef, Uri};
+use mesos_plugin_api::{CommandHost, Framework, Injector};
 use tokio::runtime::Runtime;
 
 use crate::cluster::{self, Cluster};
@@ -60,21 +60,8 @@ impl Host {
         let file = self.plugin.file();
         let plugin = file.reference().with_context(|| format!("{} can't be read", file.path.display()))?;
         let stdin = run.stdin == Some(true);
-        let info = FrameworkInfo {
-            name: if run.name_is_prefix == Some(true) { names::unique(&format!("{}-", run.name)) } else { run.name },
-            user: user_name(),
-            role: run.role.unwrap_or_else(|| "default".to_string()),
-            id: None,
-            failover_timeout_ms: Some(run.failover_timeout_ms.unwrap_or(FAILOVER_MS)),
-            hostname: crate::context::hostname(),
-            plugin: Some(plugin.clone()),
-            labels: Vec::new(),
-        };
-        let config = run.config;
-        let make = |injector| {
-            let half = self.plugin.new_framework(&config, injector)?;
-            Ok(Box::new(half) as Box<dyn mesos_plugin_api::Framework>)
-        };
+        let info = framework_info(&run, &plugin);
+        let make = maker(&self.plugin, run.config);
         let front = foreground::Options { quiet: self.context.quiet(), stdin };
         let ended = self.runtime.block_on(async {
             client.put_blob(&file.path, &plugin.sha256).await?;
@@ -83,14 +70,21 @@ impl Host {
         Ok(RunFrameworkResult { exit_code: ended.exit_code, framework_id: ended.framework_id })
     }
 
-    fn ask(&self, framework: &str, data: Vec<u8>, piece: &mut dyn FnMut(&[u8])) -> Result<()> {
-        let client = self.client()?;
+    fn ask(&self, framework: &str, data: Vec<u8>, piece: &mut Pieces<'_>) -> Result<()> {
+        // One that is started here has no framework that could answer.
+        let client = match &*self.cluster.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(cluster) => cluster.client.clone(),
+            None => self.runtime.block_on(cluster::lasting(&self.context))?,
+        };
         let call = operator_call::Call::Request(RequestFramework { framework: framework.to_string(), data });
         self.runtime.block_on(async {
             let mut replies = client.operate(call).await?;
             while let Some(reply) = replies.recv().await {
                 if let Some(operator_reply::Reply::Piece(reply)) = reply.map_err(anyhow::Error::msg)?.reply {
-                    reply.data.iter().for_each(|data| piece(data));
+                    // Dropping the stream is how the master, and then the framework, hears of it.
+                    if reply.data.is_some_and(|data| piece(&data).is_break()) {
+                        break;
+                    }
                 }
             }
             Ok(())
@@ -108,7 +102,7 @@ impl CommandHost for Host {
         self.run(run).map_err(line)
     }
 
-    fn request(&self, framework: &str, data: Vec<u8>, piece: &mut dyn FnMut(&[u8])) -> Result<(), String> {
+    fn request(&self, framework: &str, data: Vec<u8>, piece: &mut Pieces<'_>) -> Result<(), String> {
         self.ask(framework, data, piece).map_err(line)
     }
 
@@ -120,6 +114,30 @@ impl CommandHost for Host {
     fn cluster(&self) -> Result<ClusterWords, String> {
         self.words().map_err(line)
     }
+}
+
+/// What the master is told of a framework of this plugin.
+pub fn framework_info(run: &RunFramework, plugin: &PluginRef) -> FrameworkInfo {
+    let unique = run.name_is_prefix == Some(true);
+    FrameworkInfo {
+        name: if unique { names::unique(&format!("{}-", run.name)) } else { run.name.clone() },
+        user: user_name(),
+        role: run.role.clone().unwrap_or_else(|| "default".to_string()),
+        id: None,
+        failover_timeout_ms: Some(run.failover_timeout_ms.unwrap_or(FAILOVER_MS)),
+        hostname: crate::context::hostname(),
+        plugin: Some(plugin.clone()),
+        labels: Vec::new(),
+    }
+}
+
+/// Makes the plugin's framework half when the runner is ready for it.
+pub fn maker(
+    plugin: &LoadedPlugin,
+    config: Vec<u8>,
+) -> impl FnOnce(Injector) -> Result<Box<dyn Framework>, String> + use<> {
+    let plugin = plugin.clone();
+    move |injector| Ok(Box::new(plugin.new_framework(&config, injector)?))
 }
 
 fn line(error: anyhow::Error) -> String {

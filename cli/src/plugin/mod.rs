@@ -4,7 +4,7 @@
 //! word ─▶ declarations ─▶ clap command ─▶ matches ─▶ Invocation ─▶ load the one plugin ─▶ its command half ─▶ exit code
 //! ```
 
-mod host;
+pub mod host;
 mod invocation;
 #[cfg(test)]
 mod tests;
@@ -31,8 +31,7 @@ pub fn run(context: Context, word: &str) -> Result<i32> {
     let found = catalogue.find(word).map_err(|error| not_found(&catalogue, word, &error))?;
     let mut line = vec![OsString::from(format!("mesos {word}"))];
     line.extend(args::external_args(&context.verb));
-    let with_flags = with_global_args(command(found.command), found.command);
-    let matches = match with_flags.bin_name(format!("mesos {word}")).try_get_matches_from(line) {
+    let matches = match command_line(found.command).bin_name(format!("mesos {word}")).try_get_matches_from(line) {
         Ok(matches) => matches,
         Err(error) => return args::parse_error(&error),
     };
@@ -51,20 +50,25 @@ pub fn run(context: Context, word: &str) -> Result<i32> {
 /// No plugin has the word.
 pub fn find(catalogue: &Catalogue, word: &str) -> Result<Command> {
     let found = catalogue.find(word).map_err(|error| not_found(catalogue, word, &error))?;
-    Ok(with_global_args(command(found.command), found.command).bin_name(format!("mesos {word}")))
+    Ok(command_line(found.command).bin_name(format!("mesos {word}")))
 }
 
 fn not_found(catalogue: &Catalogue, word: &str, error: &FindError) -> anyhow::Error {
     let FindError::Unknown { .. } = error else { return usage(error.to_string()) };
     let plugin_words: Vec<&str> = catalogue.commands().map(|found| found.command.name.as_str()).collect();
-    match nearest(word, commands::names().into_iter().chain(plugin_words)) {
-        Some(near) => usage(format!("there is no command '{word}': {error}; did you mean '{near}'?")),
-        None => usage(format!("there is no command '{word}': {error}; 'mesos --help' shows all")),
-    }
+    let next = match nearest(word, commands::names().into_iter().chain(plugin_words)) {
+        Some(near) => format!("did you mean '{near}'?"),
+        None => "'mesos --help' shows all".to_string(),
+    };
+    usage(format!("there is no command '{word}', of mesos or of a plugin; {next}"))
 }
 
-/// What a plugin declares, as a command line.
-pub fn command(declared: &Declared) -> Command {
+/// What a plugin declares, with the flags of every command.
+pub fn command_line(declared: &Declared) -> Command {
+    with_global_args(command(declared), declared)
+}
+
+fn command(declared: &Declared) -> Command {
     let mut command = Command::new(declared.name.clone()).about(declared.help.clone()).hide(declared.hidden);
     if let Some(long) = &declared.long_help {
         command = command.long_about(format!("{}\n\n{long}", declared.help));

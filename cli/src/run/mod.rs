@@ -31,9 +31,12 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const BAR_INTERVAL: Duration = Duration::from_millis(100);
 /// How long an offer without room is not wanted again.
 const REFUSE: Duration = Duration::from_secs(5);
+/// Of many tasks those that end sooner are asked for their output at their end, and only if they have written any.
+const FOLLOW_AFTER: Duration = Duration::from_millis(100);
 
 const PATIENCE_TIMER: u64 = 1;
 const BAR_TIMER: u64 = 2;
+const FOLLOW_TIMER: u64 = 3;
 const WAITING_BAR: &str = "waiting";
 const TASKS_BAR: &str = "tasks";
 
@@ -65,6 +68,8 @@ pub struct RunFramework {
     /// Tasks that are to be launched again, and how often they were.
     again: VecDeque<(u32, u32)>,
     live: BTreeMap<TaskId, Live>,
+    /// Those that are to be followed if they still run when they have run for a while, and since when they run.
+    to_follow: VecDeque<(Time, TaskId)>,
     ended: u32,
     failed: u32,
     first_failure: Option<Failure>,
@@ -80,7 +85,17 @@ struct Live {
     index: u32,
     attempt: u32,
     hostname: String,
-    followed: bool,
+    output: Output,
+}
+
+/// What is done about a task's output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Output {
+    /// There can be none yet, or nobody wants it.
+    Unseen,
+    /// There may be some.
+    Waits,
+    Followed,
 }
 
 struct Failure {
@@ -98,6 +113,7 @@ impl RunFramework {
             next: 0,
             again: VecDeque::new(),
             live: BTreeMap::new(),
+            to_follow: VecDeque::new(),
             ended: 0,
             failed: 0,
             first_failure: None,
@@ -156,7 +172,7 @@ impl RunFramework {
             1 => TaskId::new(format!("{}.{index}", self.name)),
             _ => TaskId::new(format!("{}.{index}-{attempt}", self.name)),
         };
-        let live = Live { index, attempt, hostname: part.hostname.clone(), followed: false };
+        let live = Live { index, attempt, hostname: part.hostname.clone(), output: Output::Unseen };
         self.live.insert(id.clone(), live);
         let mut command = self.job.command.clone();
         if self.job.count > 1 {
@@ -173,15 +189,9 @@ impl RunFramework {
         let Some(live) = self.live.get_mut(&status.task_id) else { return };
         let state = status.state();
         let ran = state == TaskState::TaskRunning || status.exit.is_some();
-        if ran && self.job.follow && !std::mem::replace(&mut live.followed, true) {
-            let label = self.job.label.then(|| format!("{}: ", live.index));
-            let file = |path: &str, stderr: Option<bool>| FollowFile {
-                path: path.to_string(),
-                stderr,
-                label: label.clone(),
-                to_file: None,
-            };
-            calls.follow(status.task_id.clone(), vec![file("stdout", None), file("stderr", Some(true))]);
+        if ran && self.job.follow && live.output == Output::Unseen {
+            live.output = Output::Waits;
+            self.await_output(now, &status.task_id, calls);
         }
         if state == TaskState::TaskRunning && std::mem::take(&mut self.waiting_shown) {
             calls.progress(Progress { id: WAITING_BAR.into(), end: Some(true), ..Progress::default() });
@@ -192,7 +202,45 @@ impl RunFramework {
         }
     }
 
+    /// One task alone is followed at once. Of many, most may be over before they could be.
+    fn await_output(&mut self, now: Time, task: &TaskId, calls: &mut Calls) {
+        if self.job.count == 1 {
+            return self.follow(task, calls);
+        }
+        if self.to_follow.is_empty() {
+            calls.set_timer(FOLLOW_TIMER, now + FOLLOW_AFTER);
+        }
+        self.to_follow.push_back((now, task.clone()));
+    }
+
+    fn follow_those_that_run_on(&mut self, now: Time, calls: &mut Calls) {
+        while let Some((since, _)) = self.to_follow.front() {
+            if *since + FOLLOW_AFTER > now {
+                return calls.set_timer(FOLLOW_TIMER, *since + FOLLOW_AFTER);
+            }
+            let (_, task) = self.to_follow.pop_front().expect("it has a front");
+            self.follow(&task, calls);
+        }
+    }
+
+    /// Unless it has ended, when this was done if it had to be.
+    fn follow(&mut self, task: &TaskId, calls: &mut Calls) {
+        let Some(live) = self.live.get_mut(task).filter(|live| live.output == Output::Waits) else { return };
+        live.output = Output::Followed;
+        let label = self.job.label.then(|| format!("{}: ", live.index));
+        let file = |path: &str, stderr: Option<bool>| FollowFile {
+            path: path.to_string(),
+            stderr,
+            label: label.clone(),
+            to_file: None,
+        };
+        calls.follow(task.clone(), vec![file("stdout", None), file("stderr", Some(true))]);
+    }
+
     fn ended(&mut self, now: Time, status: &TaskStatus, calls: &mut Calls) {
+        if status.output_bytes != Some(0) {
+            self.follow(&status.task_id, calls);
+        }
         let live = self.live.remove(&status.task_id).expect("the caller has seen it");
         let never_started = status.state() == TaskState::TaskDropped;
         match status.state() {
@@ -320,6 +368,7 @@ impl Framework for RunFramework {
             }
             Event::Timer(timer) if timer.id == PATIENCE_TIMER => self.patience_ended(calls),
             Event::Timer(timer) if timer.id == BAR_TIMER => self.move_bar(now, calls),
+            Event::Timer(timer) if timer.id == FOLLOW_TIMER => self.follow_those_that_run_on(now, calls),
             // The runner says a fatal one itself.
             Event::Error(error) if error.fatal != Some(true) => calls.stderr(format!("mesos: {}\n", error.message)),
             _ => {}

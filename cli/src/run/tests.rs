@@ -109,6 +109,42 @@ fn a_task_too_short_to_be_seen_running_is_followed_too_and_labels_are_numbers() 
 }
 
 #[test]
+fn of_many_tasks_those_that_run_on_are_followed_after_a_while() {
+    let mut master = start(job(3));
+    master.add_agent("A1", "cpus:3;mem:300");
+    master.offer();
+    master.update(&id("test.0"), TaskState::TaskRunning);
+    let half = FOLLOW_AFTER / 2;
+    master.advance_to(master.now() + half);
+    master.update(&id("test.1"), TaskState::TaskRunning);
+    assert!(follows(&master).is_empty());
+    master.advance_to(master.now() + half);
+    let followed = |master: &FakeMaster| follows(master).iter().map(|f| f.task_id.to_string()).collect::<Vec<_>>();
+    assert_eq!(followed(&master), ["test.0"]);
+    master.advance_to(master.now() + half);
+    assert_eq!(followed(&master), ["test.0", "test.1"]);
+    master.update_with(ended("test.1", ExitStatus::code(0)));
+    assert_eq!(followed(&master).len(), 2, "once");
+}
+
+#[test]
+fn of_many_tasks_those_that_wrote_nothing_are_not_asked() {
+    let mut master = start(job(4));
+    master.add_agent("A1", "cpus:4;mem:400");
+    master.offer();
+    for (task, output_bytes) in [("test.0", Some(0)), ("test.1", Some(7)), ("test.2", None)] {
+        master.update(&id(task), TaskState::TaskRunning);
+        master.update_with(TaskStatus { output_bytes, ..ended(task, ExitStatus::code(0)) });
+    }
+    // Nobody has looked at what became of one that was lost.
+    master.update(&id("test.3"), TaskState::TaskRunning);
+    master.update(&id("test.3"), TaskState::TaskLost);
+    master.advance_to(master.now() + 2 * FOLLOW_AFTER);
+    let followed: Vec<_> = follows(&master).iter().map(|follow| follow.task_id.to_string()).collect();
+    assert_eq!(followed, ["test.1", "test.2", "test.3"]);
+}
+
+#[test]
 fn output_is_left_alone_on_request() {
     let mut master = start(Job { follow: false, ..job(1) });
     master.add_agent("A1", "cpus:1;mem:100");

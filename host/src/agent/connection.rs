@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use mesos_plugin_api::v1::AgentId;
+use mesos_plugin_api::v1::{AgentId, FrameworkId};
 
 use super::core::{After, Agent};
 use super::event::{Checkpoint, Effect, LocalId, Out, back_off};
+use super::executors::MESSAGE_RETRY;
 use super::timers::Timer;
 use crate::protocol::{ExecutorRecord, Pong, Register, Registered, TaskRecord, agent_call, agent_event};
 
@@ -90,11 +91,14 @@ impl Agent {
                 self.on_shutdown_executor(shutdown.framework_id, shutdown.executor_id, out);
             }
             Event::ShutdownFramework(shutdown) => self.on_shutdown_framework(&shutdown.framework_id, out),
+            Event::CreateVolume(create) => self.on_create_volume(create.volume, out),
+            Event::DestroyVolume(destroy) => self.on_destroy_volume(destroy.id, out),
             Event::UpdateAcknowledge(acknowledge) => self.on_update_acknowledge(acknowledge, out),
             Event::Message(message) => self.on_scheduler_message(message.framework_id, message.message, out),
             Event::MessageAcknowledge(acknowledge) => {
                 self.on_message_acknowledge(acknowledge.framework_id, &acknowledge.acknowledge, out);
             }
+            Event::SchedulerBack(back) => self.send_all_of(&back.framework_id, out),
         }
     }
 
@@ -111,6 +115,7 @@ impl Agent {
         self.connection =
             Connection { state: State::Registered, epoch: registered.master_epoch, ..Connection::default() };
         self.keep_id(registered.agent_id, registered.master_epoch, out);
+        self.tell_of_volumes(out);
         self.send_all(out);
     }
 
@@ -127,6 +132,22 @@ impl Agent {
         for id in self.executors.keys().copied().collect::<Vec<LocalId>>() {
             self.resend_messages(id, out);
             self.tell_if_ended(id, out);
+        }
+    }
+
+    /// What a scheduler may have missed. It would come again anyway, but after waits that have grown long.
+    fn send_all_of(&mut self, framework_id: &FrameworkId, out: &mut Out) {
+        let tasks = self.tasks.iter().filter(|(_, task)| task.framework_id == *framework_id);
+        for id in tasks.map(|(id, _)| *id).collect::<Vec<LocalId>>() {
+            self.send_update(id, out);
+        }
+        let executors = self.executors.iter_mut().filter(|(_, executor)| executor.framework_id == *framework_id);
+        let executors = executors.map(|(id, executor)| {
+            executor.retry = MESSAGE_RETRY;
+            *id
+        });
+        for id in executors.collect::<Vec<LocalId>>() {
+            self.resend_messages(id, out);
         }
     }
 
@@ -152,6 +173,7 @@ impl Agent {
                     executor: (*executor.info).clone(),
                 })
                 .collect(),
+            volumes: self.volume_records(),
         }
     }
 }

@@ -12,6 +12,8 @@ use super::event::{Checkpoint, Effect, Event, LocalId, Out};
 use super::executors::Executor;
 use super::tasks::Task;
 use super::timers::{Timer, Timers};
+use super::volumes::Volume;
+use crate::protocol::{VolumeId, VolumeRecord};
 
 /// What an agent is and has.
 #[derive(Debug, Clone)]
@@ -26,6 +28,8 @@ pub struct Settings {
     pub boot_id: Option<String>,
     /// Below it are `sandboxes/FRAMEWORK/TASK` and `executors/FRAMEWORK/EXECUTOR`.
     pub work_dir: PathBuf,
+    /// What its disk keeps of volumes.
+    pub volumes: Vec<VolumeRecord>,
 }
 
 /// An agent, without its I/O.
@@ -42,6 +46,7 @@ pub struct Agent {
     pub(super) free: Resources,
     /// Tasks that wait until what is being killed gives its resources back, in order.
     pub(super) queue: VecDeque<LocalId>,
+    pub(super) volumes: BTreeMap<VolumeId, Volume>,
     pub(super) timers: Timers,
     id_last: u64,
     persist_last: u64,
@@ -69,9 +74,10 @@ pub(super) enum After {
 
 impl Agent {
     /// An agent with nothing on it.
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(mut settings: Settings) -> Self {
         Self {
             free: settings.info.resources.clone(),
+            volumes: std::mem::take(&mut settings.volumes).into_iter().map(Volume::found).collect(),
             settings,
             connection: Connection::default(),
             frameworks: BTreeMap::new(),
@@ -102,11 +108,16 @@ impl Agent {
             Event::Launched { id } if self.tasks.contains_key(&id) => self.on_task_launched(id, out),
             Event::Launched { id } => self.on_executor_launched(id, out),
             Event::LaunchFailed { id, refusal } => self.on_not_launched(id, refusal.reason, refusal.message, out),
-            Event::Exited { id, exit, .. } if self.tasks.contains_key(&id) => self.on_task_exited(id, &exit, out),
-            Event::Exited { id, exit, last_words } => self.on_executor_exited(id, exit, last_words, out),
+            Event::Exited { id, exit, output_bytes, .. } if self.tasks.contains_key(&id) => {
+                self.on_task_exited(id, &exit, output_bytes, out);
+            }
+            Event::Exited { id, exit, last_words, .. } => self.on_executor_exited(id, exit, last_words, out),
             Event::ExecutorConnected { id } => self.on_executor_connected(id, out),
             Event::ExecutorFrame { id, frame } => self.on_executor_frame(id, frame, out),
             Event::ExecutorDisconnected { id } => self.on_executor_disconnected(id, out),
+            Event::VolumeMade { id, outcome } => self.on_volume_made(id, outcome, out),
+            Event::VolumeRemoved { id, outcome } => self.on_volume_removed(id, outcome, out),
+            Event::Mounted { id, outcome } => self.on_mounted(id, outcome, out),
             Event::Persisted { seq } => self.on_persisted(seq, out),
             Event::LauncherLost { cause } => self.on_launcher_lost(&cause, out),
             Event::Tick => {}
@@ -176,7 +187,10 @@ impl Agent {
         }
     }
 
-    fn on_prepared(&mut self, id: LocalId, out: &mut Out) {
+    pub(super) fn on_prepared(&mut self, id: LocalId, out: &mut Out) {
+        if self.tasks.get(&id).is_some_and(Task::is_preparing) && !self.has_volumes(id, out) {
+            return;
+        }
         let expected = match (self.tasks.get_mut(&id), self.executors.get_mut(&id)) {
             (Some(task), _) => task.prepared(),
             (None, Some(executor)) => executor.prepared(),

@@ -10,7 +10,8 @@ use mesos_plugin_api::v1::{
     ExecutorInfo, ExitStatus, FrameworkId, FrameworkInfo, PluginRef, Reason, TaskId, TaskInfo, TaskStatus,
 };
 
-use crate::protocol::{agent_call, agent_event};
+use super::volumes::Mount;
+use crate::protocol::{VolumeId, VolumeRecord, agent_call, agent_event};
 
 /// What the agent calls a task or an executor for as long as it knows it; names its container too. Never used twice.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,6 +64,8 @@ pub enum Event {
         exit: ExitStatus,
         /// Of an executor that ended badly: the last line of its standard error.
         last_words: Option<String>,
+        /// Of a task: what it has written.
+        output_bytes: Option<u64>,
     },
     /// An executor's process has connected, for the first time or again.
     ExecutorConnected {
@@ -80,6 +83,27 @@ pub enum Event {
     ExecutorDisconnected {
         /// Whose.
         id: LocalId,
+    },
+    /// The volume is there and survives the machine's end.
+    VolumeMade {
+        /// Which.
+        id: VolumeId,
+        /// Why not, otherwise; for people.
+        outcome: Result<(), String>,
+    },
+    /// The volume is gone, and stays gone.
+    VolumeRemoved {
+        /// Which.
+        id: VolumeId,
+        /// Why not, otherwise; for people.
+        outcome: Result<(), String>,
+    },
+    /// The volumes of a task are in its sandbox.
+    Mounted {
+        /// Whose.
+        id: LocalId,
+        /// Why not, otherwise.
+        outcome: Result<(), Refusal>,
     },
     /// Checkpoints up to and with this one survive the agent's process.
     Persisted {
@@ -126,6 +150,27 @@ pub enum Effect {
         id: LocalId,
         /// What it will be.
         launch: Launch,
+    },
+    /// Make a volume's folder, durably; answered by `VolumeMade`.
+    MakeVolume {
+        /// Which, and what to remember of it.
+        record: VolumeRecord,
+    },
+    /// Remove a volume with all that is in it; answered by `VolumeRemoved`.
+    RemoveVolume {
+        /// Which.
+        id: VolumeId,
+    },
+    /// Let volumes be found in a sandbox that was prepared; answered by `Mounted`.
+    Mount {
+        /// For which task.
+        id: LocalId,
+        /// Who lives in the sandbox: the task itself or its executor.
+        process: LocalId,
+        /// Where.
+        sandbox: PathBuf,
+        /// Which, and as what.
+        mounts: Vec<Mount>,
     },
     /// Stop preparing; not answered.
     Abandon {

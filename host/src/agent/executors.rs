@@ -255,6 +255,9 @@ impl Agent {
     }
 
     pub(super) fn tell_of_task(&mut self, id: LocalId, executor: LocalId, out: &mut Out) {
+        if !self.has_volumes(id, out) {
+            return;
+        }
         let task = self.tasks.get_mut(&id).expect("live tasks are known");
         task.phase = TaskPhase::WithExecutor { executor, given: true };
         let info = (*task.info).clone();

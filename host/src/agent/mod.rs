@@ -25,6 +25,7 @@ mod statuses;
 mod timers;
 mod updates;
 mod sanity;
+mod volumes;
 pub mod shell;
 #[cfg(test)]
 mod tests;
@@ -35,3 +36,4 @@ pub use event::{Checkpoint, Effect, Event, ExecutorLaunch, Launch, LocalId, Refu
 pub use executors::EXECUTOR_WINDOW;
 pub use shell::{AgentConfig, AgentError, AgentHandle, Bounds, Master, detect, start};
 pub use updates::{UPDATE_RETRY, UPDATE_RETRY_MAX};
+pub use volumes::Mount;

@@ -20,6 +20,7 @@ use super::core::{After, Agent, Framework};
 use super::event::{Checkpoint, Effect, Launch, LocalId, Out, TaskLaunch};
 use super::timers::Timer;
 use super::updates::Updates;
+use super::volumes::{Mounting, path_problem};
 use crate::protocol::RunTasks;
 
 /// How soon the master hears that a task has ended whose earlier states wait for an acknowledgement.
@@ -37,6 +38,7 @@ pub(super) struct Task {
     pub verdict: Option<(Verdict, Duration)>,
     /// It runs on what a gang gets then: it is killed so that nothing is left of it, in whatever phase it is.
     pub over_by: Option<Time>,
+    pub mounting: Mounting,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +94,10 @@ impl Task {
             Phase::WithExecutor { executor, .. } => Some(executor),
             _ => None,
         }
+    }
+
+    pub(super) fn is_preparing(&self) -> bool {
+        self.phase == Phase::Preparing
     }
 
     /// Whether it may be launched now.
@@ -161,7 +167,8 @@ impl Agent {
         let framework_id = framework_id.clone();
         let updates = Updates::new(first);
         let (info, phase) = (Arc::new(task), Phase::Queued);
-        let task = Task { framework_id, info, gang_id, sandbox, phase, updates, verdict: None, over_by };
+        let (verdict, mounting) = (None, Mounting::Not);
+        let task = Task { framework_id, info, gang_id, sandbox, phase, updates, verdict, over_by, mounting };
         if let Some(by) = over_by {
             self.timers.set(Timer::MaxDuration(id), by - task.grace(None));
         }
@@ -187,6 +194,9 @@ impl Agent {
         }
         if let Err(error) = task.resources.clone().checked() {
             return invalid(Reason::InvalidTask, format!("the task's resources can't be used: {error}"));
+        }
+        if let Some(problem) = path_problem(task) {
+            return invalid(Reason::InvalidTask, problem);
         }
         match (&task.command, &task.executor) {
             (Some(command), None) if command.argv.is_empty() && command.shell.is_none() => {
@@ -320,13 +330,13 @@ impl Agent {
 
     // ── end ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    pub(super) fn on_task_exited(&mut self, id: LocalId, exit: &ExitStatus, out: &mut Out) {
+    pub(super) fn on_task_exited(&mut self, id: LocalId, exit: &ExitStatus, output_bytes: Option<u64>, out: &mut Out) {
         let task = &self.tasks[&id];
         if !matches!(task.phase, Phase::Launching | Phase::Running) {
             return;
         }
         let verdict = task.verdict.clone().map(|(verdict, _)| verdict).unwrap_or_else(|| by_exit(exit));
-        let status = TaskStatus { exit: Some(*exit), ..self.verdict_status(id, verdict, out.now) };
+        let status = TaskStatus { exit: Some(*exit), output_bytes, ..self.verdict_status(id, verdict, out.now) };
         self.end(id, status, out);
     }
 

@@ -19,7 +19,7 @@ use super::knock::{self, Door, Knocking};
 use super::link::{self, FromAgent};
 use super::{Factory, Half, Identity};
 use crate::agent::EXECUTOR_WINDOW;
-use crate::agent::shell::bounds::{self, Change};
+use crate::agent::shell::bounds::Outputs;
 use crate::launcher::{self, Connection, LauncherClient, LauncherEvents, Request, Scope};
 use crate::time::Clock;
 
@@ -67,7 +67,7 @@ pub(super) async fn run(identity: Identity, factory: Factory) -> Result<(), Stri
         timers: BTreeMap::new(),
         tasks: BTreeSet::new(),
         held,
-        outputs: bounds::watch(output_bytes_max),
+        outputs: Outputs::watch(output_bytes_max),
         streams: Streams { pieces: piece_sender, written: written_sender },
         late_sender,
         exit: None,
@@ -188,7 +188,7 @@ struct Runner {
     held: VecDeque<Numbered>,
     streams: Streams,
     /// Who keeps output files small.
-    outputs: mpsc::UnboundedSender<Change>,
+    outputs: Outputs,
     late_sender: mpsc::UnboundedSender<Late>,
     exit: Option<Result<(), String>>,
 }
@@ -395,14 +395,14 @@ impl Runner {
     }
 
     fn end_child(&mut self, process: u64) {
-        let _ = self.outputs.send(Change::Ended(process));
+        self.outputs.ended(process);
         if let Some(exit) = self.children.remove(&process).and_then(|child| child.exit) {
             self.give(Event::ProcessExited(ProcessExited { process, exit }));
         }
     }
 
     fn fail_child(&mut self, process: u64, message: String, errno: Option<i32>) {
-        let _ = self.outputs.send(Change::Ended(process));
+        self.outputs.ended(process);
         self.children.remove(&process);
         self.give(Event::ProcessFailed(ProcessFailed { process, message, errno }));
     }
@@ -428,7 +428,7 @@ impl Runner {
                     Ok((spec, child)) => {
                         let files = [&spec.stdout, &spec.stderr].into_iter().flatten();
                         let files = files.map(|file| self.place.sandbox.join(file)).collect();
-                        let _ = self.outputs.send(Change::Started(process, files));
+                        self.outputs.started(process, files);
                         self.children.insert(process, child);
                         self.requests.push(Request::Launch(Box::new(spec)));
                     }
@@ -465,6 +465,8 @@ impl Runner {
             }
             Call::SetTimer(timer) => drop(self.timers.insert(timer.id, Time(timer.at_ns))),
             Call::CancelTimer(timer) => drop(self.timers.remove(&timer.id)),
+            // The plugin has no shell that wants it.
+            Call::ToShell(_) => {}
             Call::Exit(exit) => self.exit = Some(exit.message.map_or(Ok(()), Err)),
         }
     }

@@ -64,6 +64,8 @@ impl Runner {
                 HalfCall::Follow(follow) => effects.push(Effect::Follow(follow)),
                 HalfCall::Progress(progress) => effects.push(Effect::Progress(progress)),
                 HalfCall::PauseStdin(PauseStdin { paused }) => effects.push(Effect::PauseStdin(paused)),
+                // The plugin has no shell that wants it.
+                HalfCall::ToShell(_) => {}
                 HalfCall::Finish(finish) => self.end(finish.exit_code, finish.message, effects),
             }
         }

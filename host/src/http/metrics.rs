@@ -34,6 +34,14 @@ pub(super) fn text(snapshot: &Snapshot) -> String {
                 let labels = format!("state=\"{}\"", row.status.state().word());
                 metrics.add("mesos_tasks", "Tasks that have not been acknowledged as ended.", &labels, 1.0);
             }
+            Reply::Volume(row) => {
+                metrics.add("mesos_volumes", "Volumes of agents that are registered.", "", 1.0);
+                metrics.resources(
+                    "mesos_volumes_reserved",
+                    "What volumes keep for their owners.",
+                    &row.volume.reserved,
+                );
+            }
             Reply::Why(_) | Reply::Located(_) | Reply::Piece(_) | Reply::Done(_) => {}
         }
     }

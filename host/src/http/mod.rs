@@ -21,7 +21,9 @@ use axum::routing::get;
 
 use crate::protocol::client::{ClientError, LocalMaster, MasterClient};
 use crate::protocol::token::same;
-use crate::protocol::{GetCluster, ListAgents, ListFrameworks, ListTasks, operator_call::Call, operator_reply::Reply};
+use crate::protocol::{
+    GetCluster, ListAgents, ListFrameworks, ListTasks, ListVolumes, operator_call::Call, operator_reply::Reply,
+};
 
 /// All rows that state and metrics are made of.
 #[derive(Debug)]
@@ -75,6 +77,7 @@ impl Face {
             Call::GetCluster(GetCluster {}),
             Call::ListAgents(ListAgents {}),
             Call::ListFrameworks(ListFrameworks { completed: Some(history) }),
+            Call::ListVolumes(ListVolumes {}),
             Call::ListTasks(ListTasks { all: Some(history), framework: None }),
         ];
         let mut replies = Vec::new();

@@ -8,7 +8,7 @@ use mesos_plugin_api::v1::Resources;
 
 pub(super) fn json(snapshot: &Snapshot) -> Value {
     let mut cluster = Value::Null;
-    let (mut agents, mut frameworks, mut tasks) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut agents, mut frameworks, mut tasks, mut volumes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for reply in &snapshot.replies {
         match reply {
             Reply::Cluster(row) => {
@@ -33,10 +33,15 @@ pub(super) fn json(snapshot: &Snapshot) -> Value {
                 "resources": amounts(&row.task.resources), "launched_ns": row.launched_ns, "running_ns": row.running_ns,
                 "ended_ns": row.ended_ns,
             })),
+            Reply::Volume(row) => volumes.push(json!({
+                "name": row.volume.id.name, "user": row.volume.id.user, "framework": row.volume.id.framework,
+                "agent_id": row.agent_id, "hostname": row.hostname, "state": row.state,
+                "reserved": amounts(&row.volume.reserved), "used": amounts(&row.used), "tasks": row.tasks,
+            })),
             Reply::Why(_) | Reply::Located(_) | Reply::Piece(_) | Reply::Done(_) => {}
         }
     }
-    json!({ "cluster": cluster, "agents": agents, "frameworks": frameworks, "tasks": tasks })
+    json!({ "cluster": cluster, "agents": agents, "frameworks": frameworks, "tasks": tasks, "volumes": volumes })
 }
 
 fn amounts(resources: &Resources) -> Value {

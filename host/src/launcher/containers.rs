@@ -48,6 +48,7 @@ pub(super) enum State {
     Exited {
         exit: Exit,
         leftover: u32,
+        is_alone: bool,
     },
     Failed(Failure),
 }
@@ -166,7 +167,9 @@ impl Container {
             State::Running { pid, start_time } | State::Ending { pid, start_time, .. } => {
                 listed::State::Running(launched(name, *pid, *start_time))
             }
-            State::Exited { exit, leftover } => listed::State::Exited(exit.message(name, *leftover)),
+            State::Exited { exit, leftover, is_alone } => {
+                listed::State::Exited(exit.message(name, *leftover, *is_alone))
+            }
             State::Failed(failure) => listed::State::Failed(failure.message(name)),
         };
         proto::Listed { state: Some(state) }
@@ -178,7 +181,9 @@ impl Container {
         Some(match &self.state {
             State::Launching { .. } | State::Ending { .. } => return None,
             State::Running { pid, start_time } => (Wire::Launched(launched(name, *pid, *start_time)), pidfd(*pid)),
-            State::Exited { exit, leftover } => (Wire::Exited(exit.message(name, *leftover)), None),
+            State::Exited { exit, leftover, is_alone } => {
+                (Wire::Exited(exit.message(name, *leftover, *is_alone)), None)
+            }
             State::Failed(failure) => (Wire::LaunchFailed(failure.message(name)), None),
         })
     }
@@ -198,7 +203,7 @@ pub(super) fn launched(container: String, pid: i32, start_time: u64) -> proto::L
 }
 
 impl Exit {
-    pub(super) fn message(&self, container: String, leftover: u32) -> proto::Exited {
+    pub(super) fn message(&self, container: String, leftover: u32, alone: bool) -> proto::Exited {
         let status = if libc::WIFSIGNALED(self.status) {
             proto::exited::Status::Signal(libc::WTERMSIG(self.status))
         } else {
@@ -212,6 +217,7 @@ impl Exit {
             system_us: self.system_us,
             max_rss_bytes: self.max_rss_bytes,
             leftover,
+            alone,
         }
     }
 }

@@ -69,6 +69,9 @@ pub struct Exited {
     pub max_rss_bytes: u64,
     /// Processes that did not die in time and may still hold memory or ports.
     pub leftover: u32,
+    /// No process is left that may be of the container, however well it hides where it comes from. A launcher that doesn't
+    /// know says no.
+    pub is_alone: bool,
 }
 
 /// How a main process ended.
@@ -158,6 +161,7 @@ impl From<proto::Exited> for Exited {
             system: Duration::from_micros(exited.system_us),
             max_rss_bytes: exited.max_rss_bytes,
             leftover: exited.leftover,
+            is_alone: exited.alone,
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Everything a child needs between clone and exec, laid out beforehand: there it may neither allocate nor ask.
 
+use std::collections::BTreeSet;
 use std::ffi::{CStr, OsStr, c_char};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::connection::CHANNEL_VARIABLE;
 use super::failure::Failure;
@@ -210,7 +211,11 @@ pub(super) fn search_path(spec: &LaunchSpec) -> &[u8] {
 fn stdio(path: &[u8], spec: &LaunchSpec, inherited: Option<&Inherited>) -> Result<PathBuf, Failure> {
     let path = Path::new(OsStr::from_bytes(path));
     let own = Path::new(OsStr::from_bytes(spec.sandbox.as_deref().unwrap_or(&spec.cwd)));
-    let Some(inherited) = inherited else { return Ok(own.join(path)) };
+    let Some(inherited) = inherited else {
+        // The child is there already when it opens them: a shorter way.
+        let is_there = own.as_os_str().as_bytes() == &spec.cwd[..];
+        return Ok(if is_there { path.to_owned() } else { own.join(path) });
+    };
     let path = inherited.sandbox.join(path);
     within(&path, &inherited.sandbox).then_some(path.clone()).ok_or_else(|| {
         let sandbox = inherited.sandbox.display();
@@ -227,8 +232,30 @@ fn limit(limit: &Rlimit) -> (u32, [u64; 2]) {
     (limit.resource, [limit.soft, limit.hard])
 }
 
-/// Without root there is nothing to change when the launcher is that user already.
+/// There is nothing to change when the launcher is that user already; without root, whatever its groups are.
 fn needed_user(user: &Option<User>) -> Option<User> {
-    let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
-    user.clone().filter(|user| uid.is_root() || user.uid != uid.as_raw() || user.gid != gid.as_raw())
+    let own = own_user();
+    let set = |user: &User| user.groups.iter().copied().collect::<BTreeSet<u32>>();
+    let is_own = |user: &User| (user.uid, user.gid) == (own.uid, own.gid) && (own.uid != 0 || set(user) == set(own));
+    user.as_ref().filter(|user| !is_own(user)).cloned()
+}
+
+/// The launcher's own, which never changes.
+fn own_user() -> &'static User {
+    static OWN: OnceLock<User> = OnceLock::new();
+    OWN.get_or_init(|| {
+        let ids = nix::unistd::getresuid().ok().zip(nix::unistd::getresgid().ok());
+        // One that has several ids at once is nobody's equal: its tasks get theirs from the kernel.
+        let is_one = |(user, group): &(nix::unistd::ResUid, nix::unistd::ResGid)| {
+            user.real == user.effective
+                && user.saved == user.effective
+                && group.real == group.effective
+                && group.saved == group.effective
+        };
+        let groups = nix::unistd::getgroups().unwrap_or_default().into_iter().map(nix::unistd::Gid::as_raw).collect();
+        match ids.filter(is_one) {
+            Some((user, group)) => User { uid: user.effective.as_raw(), gid: group.effective.as_raw(), groups },
+            None => User { uid: u32::MAX, gid: u32::MAX, groups },
+        }
+    })
 }

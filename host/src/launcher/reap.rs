@@ -63,6 +63,12 @@ impl Orphans {
         self.known.iter().filter(|(_, orphan)| is_of(orphan)).map(|(&pid, _)| pid).collect()
     }
 
+    /// Whether there is one that may be of any container, or of which nothing is known yet.
+    fn are_unknown(&self) -> bool {
+        let is_unknown = |orphan: &Orphan| matches!(orphan.owner, Owner::Unknown { .. });
+        self.look_again.is_some() || self.known.values().any(is_unknown)
+    }
+
     pub(super) fn deadline(&self, containers: &Containers) -> Option<Instant> {
         let deadline = |key: &u64| match containers.get(*key).state {
             State::Ending { deadline, .. } => Some(deadline),
@@ -210,8 +216,9 @@ impl Server {
             log(&format!("container {}: {leftover} processes can't be killed", self.containers.get(key).name));
         }
         let name = self.containers.get(key).local_name();
-        self.containers.get_mut(key).state = State::Exited { exit, leftover };
-        self.tell(key, Wire::Exited(exit.message(name, leftover)), None);
+        let is_alone = leftover == 0 && !self.containers.get(key).keep_orphans && !self.orphans.are_unknown();
+        self.containers.get_mut(key).state = State::Exited { exit, leftover, is_alone };
+        self.tell(key, Wire::Exited(exit.message(name, leftover, is_alone)), None);
         self.orphans.keep_of(key);
         self.forget_if_nobodys(key);
         true

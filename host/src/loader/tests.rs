@@ -149,7 +149,7 @@ impl CommandHost for TestHost {
         }
     }
 
-    fn request(&self, _: &str, _: Vec<u8>, _: &mut dyn FnMut(&[u8])) -> Result<(), String> {
+    fn request(&self, _: &str, _: Vec<u8>, _: &mut mesos_plugin_api::command::Pieces<'_>) -> Result<(), String> {
         unreachable!("no plugin of these tests asks for it")
     }
 

@@ -8,6 +8,7 @@ use mesos_plugin_api::v1::{
 };
 
 use super::validation::check_agent;
+use super::volumes::VolumeKey;
 use super::{Effect, LinkId, Master, Peer, make_id};
 use crate::allocator;
 use crate::protocol::{
@@ -28,6 +29,7 @@ pub(super) struct Agent {
     pub(super) registered: Time,
     pub(super) tasks: BTreeSet<(FrameworkId, TaskId)>,
     pub(super) executors: BTreeMap<(FrameworkId, ExecutorId), ExecutorInfo>,
+    pub(super) volumes: BTreeSet<VolumeKey>,
 }
 
 impl Agent {
@@ -62,6 +64,7 @@ impl Master {
                         self.acknowledge_from_executor(&id, acknowledge, effects);
                     }
                     agent_call::Call::ExecutorEnded(ended) => self.executor_ended(now, &id, ended, effects),
+                    agent_call::Call::Volume(outcome) => self.volume_outcome(now, &id, outcome, effects),
                     agent_call::Call::Pong(_) => {}
                 }
             }
@@ -70,7 +73,7 @@ impl Master {
         }
     }
 
-    fn register(&mut self, now: Time, link: LinkId, register: Register, effects: &mut Vec<Effect>) {
+    fn register(&mut self, now: Time, link: LinkId, mut register: Register, effects: &mut Vec<Effect>) {
         let mut info = match check_agent(register.agent.clone()) {
             Ok(info) => info,
             Err(message) => return self.refuse_agent(link, message, effects),
@@ -96,7 +99,9 @@ impl Master {
         let event = Registered { agent_id: id.clone(), master_epoch: self.config.epoch };
         effects.push(Effect::ToAgent { link, event: agent_event::Event::Registered(event) });
         self.admit(now, &id, link, info, &register);
+        let volumes = std::mem::take(&mut register.volumes);
         self.compare_with_record(now, &id, register, effects);
+        self.compare_volumes(now, &id, volumes, effects);
         self.after_agent_change(now, &id, effects);
     }
 
@@ -121,6 +126,7 @@ impl Master {
                 registered: now,
                 tasks: BTreeSet::new(),
                 executors: BTreeMap::new(),
+                volumes: BTreeSet::new(),
             };
             self.agents.insert(id.clone(), agent);
             let event = allocator::Event::AddAgent {
@@ -220,10 +226,11 @@ impl Master {
     }
 
     pub(super) fn ping_agents(&mut self, now: Time, effects: &mut Vec<Effect>) {
-        if self.next_ping.is_none_or(|at| at > now) {
-            return;
+        let Some(due) = self.next_ping.filter(|due| *due <= now) else { return };
+        // Whoever was asleep or stopped for so long itself can't tell who was silent: they have until the next ping.
+        if now < due + self.config.ping_interval {
+            self.lose_silent_agents(now, effects);
         }
-        self.lose_silent_agents(now, effects);
         self.next_ping = (!self.agents.is_empty()).then(|| now + self.config.ping_interval);
         for link in self.agents.values().filter_map(|agent| agent.link) {
             effects.push(Effect::ToAgent { link, event: agent_event::Event::Ping(Ping {}) });
@@ -277,6 +284,7 @@ impl Master {
                 scheduler::Failure { agent_id: id.clone(), message: Some(message.clone()), ..Default::default() };
             self.tell(&framework_id, scheduler::event::Event::Failure(failure), effects);
         }
+        self.lose_volumes(now, id, &message, effects);
         if let Some(link) = self.agents[id].link {
             self.close(link, effects);
         }

@@ -2,6 +2,7 @@
 
 use super::Caller;
 use super::frameworks::Framework;
+use super::volumes::VolumeKey;
 use mesos_plugin_api::v1::{FrameworkInfo, TaskInfo};
 
 /// Whether a caller may subscribe as this framework.
@@ -40,6 +41,20 @@ pub(super) fn control(caller: &Caller, framework: &Framework) -> Result<(), Stri
         Some(user) if *user != framework.info.user => Err(format!(
             "{user} may not do that: {} ({}) is {}'s",
             framework.id, framework.info.name, framework.info.user
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a caller may destroy a volume.
+///
+/// # Errors
+/// A line for people.
+pub(super) fn destroy(caller: &Caller, volume: &VolumeKey) -> Result<(), String> {
+    match &caller.user {
+        Some(user) if *user != volume.user => Err(format!(
+            "{user} may not do that: the volume {} of {} is {}'s",
+            volume.name, volume.framework, volume.user
         )),
         _ => Ok(()),
     }

@@ -11,7 +11,7 @@ use super::tasks::Task;
 use super::validation::{check_framework, check_gang};
 use super::{Caller, Effect, FRAMEWORK_HISTORY_MAX, LinkId, Master, Operation, Peer, authorise, make_id};
 use crate::allocator;
-use crate::protocol::{ShutdownFramework, agent_event};
+use crate::protocol::{SchedulerBack, ShutdownFramework, agent_event};
 
 /// A value of a framework's state, in bytes.
 pub const STATE_VALUE_BYTES_MAX: usize = 64 << 10;
@@ -38,13 +38,15 @@ pub(super) struct Framework {
     /// Agents that ever ran something of it.
     pub(super) touched: BTreeSet<AgentId>,
     pub(super) gangs: BTreeMap<String, GangRequest>,
+    /// It wants no offers until it revives.
+    pub(super) suppressed: bool,
     state: BTreeMap<String, Vec<u8>>,
     /// Counts the schedulers that took it over.
     incarnation: u64,
     /// The last write of this scheduler.
     written: u64,
     /// Its scheduler is told of its state when all that was written before is kept.
-    welcome_waits: bool,
+    pub(super) welcome_waits: bool,
 }
 
 /// A write of a framework's state on its way.
@@ -84,8 +86,8 @@ impl Master {
             Call::Subscribe(_) => {}
             Call::Accept(accept) => self.accept(now, id, accept, effects),
             Call::Decline(decline) => self.decline(now, id, &decline),
-            Call::Revive(_) => self.tell_allocator(now, allocator::Event::Revive { framework: id.clone() }),
-            Call::Suppress(_) => self.tell_allocator(now, allocator::Event::Suppress { framework: id.clone() }),
+            Call::Revive(_) => self.revive(now, id),
+            Call::Suppress(_) => self.suppress(now, id),
             Call::RequestGang(gang) => self.request_gang(now, id, gang.request, effects),
             Call::CancelGang(cancel) => self.cancel_gang(now, id, &cancel.id),
             Call::Kill(kill) => self.kill(now, id, &kill, effects),
@@ -98,7 +100,7 @@ impl Master {
             Call::MessageAcknowledge(acknowledge) => self.acknowledge_to_executor(id, acknowledge, effects),
             Call::Reply(reply) => self.framework_replied(id, reply, effects),
             Call::PutState(put) => self.put_state(id, put, effects),
-            Call::DestroyVolume(destroy) => self.destroy_volume(id, destroy, effects),
+            Call::DestroyVolume(destroy) => self.destroy_by_framework(now, id, &destroy, effects),
             Call::Teardown(_) => self.tear_down(now, id, "its scheduler ended it".to_string(), effects),
         }
     }
@@ -149,6 +151,12 @@ impl Master {
             incarnation: Some(framework.incarnation),
         };
         self.tell(id, event::Event::Subscribed(subscribed), effects);
+        self.tell_of_volumes(id, effects);
+        self.show_volumes(id);
+        for agent in &self.frameworks[id].touched {
+            let event = agent_event::Event::SchedulerBack(SchedulerBack { framework_id: id.clone() });
+            self.tell_agent(agent, event, effects);
+        }
         self.tell_allocator(now, allocator::Event::ActivateFramework { id: id.clone() });
         self.carry_out_allocation(now, effects);
     }
@@ -186,6 +194,7 @@ impl Master {
             tasks: BTreeMap::new(),
             touched: BTreeSet::new(),
             gangs: BTreeMap::new(),
+            suppressed: false,
             state: BTreeMap::new(),
             incarnation: 1,
             written: 0,
@@ -329,6 +338,17 @@ impl Master {
         }
         self.tell_allocator(now, allocator::Event::RemoveFramework { id: id.clone() });
         self.carry_out_allocation(now, effects);
+    }
+
+    fn revive(&mut self, now: Time, id: &FrameworkId) {
+        self.frameworks.get_mut(id).expect("the caller has it").suppressed = false;
+        self.show_volumes(id);
+        self.tell_allocator(now, allocator::Event::Revive { framework: id.clone() });
+    }
+
+    fn suppress(&mut self, now: Time, id: &FrameworkId) {
+        self.frameworks.get_mut(id).expect("the caller has it").suppressed = true;
+        self.tell_allocator(now, allocator::Event::Suppress { framework: id.clone() });
     }
 
     fn request_gang(&mut self, now: Time, id: &FrameworkId, request: GangRequest, effects: &mut Vec<Effect>) {

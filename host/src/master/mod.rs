@@ -3,7 +3,7 @@
 //! ```text
 //! agent call ─────▶ agents ──resources──▶ allocator ──▶ offers ──▶ scheduler event
 //! agent event ◀──── tasks ◀──────────────────────────── accept ◀── scheduler call
-//! operator call ──▶ operators ──▶ rows
+//! operator call ──▶ operators ──▶ rows          volumes ──what they reserve──▶ offer to their owner
 //! ```
 //!
 //! [`Master`] is the core: `handle(now, event, effects)`, no I/O. It does not know what carries its messages (see `shell`), how a
@@ -18,6 +18,7 @@ mod offers;
 mod validation;
 mod tasks;
 mod volumes;
+mod volume_rows;
 mod messages;
 mod operators;
 mod why;
@@ -41,6 +42,7 @@ use messages::PendingRequest;
 use offers::OpenOffer;
 pub use shell::{BlobError, BlobStore};
 use tasks::EndedTask;
+use volumes::{Volume, VolumeKey};
 
 /// Finished tasks that `mesos tasks --all` still shows.
 pub const TASK_HISTORY_MAX: usize = 10_000;
@@ -220,6 +222,11 @@ pub struct Master {
     persisting: BTreeMap<u64, PendingState>,
     ended_tasks: VecDeque<EndedTask>,
     ended_frameworks: VecDeque<Framework>,
+    volumes: BTreeMap<VolumeKey, Volume>,
+    /// Something that matters for their offers has changed.
+    volumes_due: BTreeSet<VolumeKey>,
+    /// Ends of their owners' filters.
+    volume_filters: BTreeSet<(Time, VolumeKey)>,
     next_ping: Option<Time>,
     next_agent: u64,
     next_framework: u64,
@@ -233,9 +240,16 @@ pub struct Master {
 enum Peer {
     UnknownAgent,
     Agent(AgentId),
-    UnknownScheduler { caller: Caller, nonce: [u8; 16] },
+    UnknownScheduler {
+        caller: Caller,
+        nonce: [u8; 16],
+    },
     Scheduler(FrameworkId),
-    Asker { request: u64 },
+    Asker {
+        request: u64,
+    },
+    /// An operator's command that waits for the end of what it asked for.
+    Waiter,
 }
 
 impl Master {
@@ -260,6 +274,9 @@ impl Master {
             persisting: BTreeMap::new(),
             ended_tasks: VecDeque::new(),
             ended_frameworks: VecDeque::new(),
+            volumes: BTreeMap::new(),
+            volumes_due: BTreeSet::new(),
+            volume_filters: BTreeSet::new(),
             next_ping: None,
             next_agent: 1,
             next_framework: 1,
@@ -291,18 +308,21 @@ impl Master {
     pub fn allocate(&mut self, now: Time, effects: &mut Vec<Effect>) {
         self.allocator.allocate(now, &mut self.allocator_effects);
         self.carry_out_allocation(now, effects);
+        self.offer_volumes(now, effects);
     }
 
     /// When [`Event::DeadlinePassed`] is due at the latest.
     pub fn deadline(&self) -> Option<Time> {
         let offers = self.expiries.first().map(|(expires, _)| *expires);
         let frameworks = self.frameworks.values().filter_map(|framework| framework.deadline);
-        frameworks.chain(offers).chain(self.next_ping).chain(self.allocator.deadline()).min()
+        let filters = self.volume_filters.first().map(|(until, _)| *until);
+        frameworks.chain(offers).chain(filters).chain(self.next_ping).chain(self.allocator.deadline()).min()
     }
 
     fn pass_deadlines(&mut self, now: Time, effects: &mut Vec<Effect>) {
         self.expire_offers(now, effects);
         self.expire_frameworks(now, effects);
+        self.expire_volume_filters(now);
         self.ping_agents(now, effects);
     }
 
@@ -311,7 +331,7 @@ impl Master {
             Some(Peer::Agent(id)) => self.agent_disconnected(now, &id, link, effects),
             Some(Peer::Scheduler(id)) => self.scheduler_disconnected(now, &id, link, effects),
             Some(Peer::Asker { request }) => self.asker_left(request, effects),
-            Some(Peer::UnknownAgent | Peer::UnknownScheduler { .. }) | None => {}
+            Some(Peer::UnknownAgent | Peer::UnknownScheduler { .. } | Peer::Waiter) | None => {}
         }
     }
 
@@ -331,6 +351,7 @@ impl Master {
     /// If it doesn't.
     pub fn sanity_check(&self) {
         self.allocator.sanity_check();
+        self.check_volumes();
         for (id, agent) in &self.agents {
             let used = self.used_on(id);
             assert!(agent.total().contains(&used), "agent {id} has {}, {used} is used", agent.total());

@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use mesos_plugin_api::Time;
-use mesos_plugin_api::v1::scheduler::{self, event};
+use mesos_plugin_api::v1::scheduler::{self, VolumeState, event};
 use mesos_plugin_api::v1::{
     AgentId, ExecutorId, FrameworkId, Offer, OfferId, OfferPart, Reason, Resources, Source, TaskInfo, TaskState,
-    TaskStatus,
+    TaskStatus, VolumeMount,
 };
 
-use super::tasks::Task;
+use super::tasks::{Task, ordinary};
 use super::validation::{Terms, check_task};
+use super::volumes::{State, VolumeKey};
 use super::{Effect, Master, authorise, make_id};
 use crate::allocator;
 use crate::protocol::{RunTasks, agent_event};
@@ -34,6 +35,28 @@ pub(super) struct Gang {
     pub(super) id: String,
     /// No task of it runs longer.
     max_duration_ms: Option<u64>,
+}
+
+/// What accepted offers hold that nothing has taken yet.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Left {
+    pub(super) ordinary: BTreeMap<AgentId, Resources>,
+    /// For what mounts these volumes.
+    pub(super) reserved: BTreeMap<VolumeKey, Resources>,
+}
+
+impl Left {
+    /// Takes of what isn't reserved, one after the other: a port that two ask for is there once.
+    pub(super) fn take<'a>(
+        &mut self,
+        agent: &AgentId,
+        mut all: impl Iterator<Item = &'a Resources>,
+    ) -> Result<(), String> {
+        let left = self.ordinary.get_mut(agent).ok_or_else(|| format!("the agent {agent} is not in the offer"))?;
+        let rest = all.try_fold(left.clone(), |rest, resources| rest.checked_sub(resources));
+        *left = rest.map_err(|shortage| format!("more is asked than was offered: {shortage}"))?;
+        Ok(())
+    }
 }
 
 /// How resources come back to the allocator.
@@ -58,11 +81,13 @@ impl Master {
             match effect {
                 allocator::Effect::Offers { framework, parts, available_until } => {
                     for part in parts {
+                        let part = self.offer_part(part);
                         let offer = self.open_offer(now, &framework, vec![part], None, available_until);
                         offers.entry(framework.clone()).or_default().push(offer);
                     }
                 }
                 allocator::Effect::GangOffer { framework, id, parts } => {
+                    let parts = parts.into_iter().map(|part| self.offer_part(part)).collect();
                     let offer = self.open_offer(now, &framework, parts, Some(id), None);
                     offers.entry(framework).or_default().push(offer);
                 }
@@ -83,16 +108,15 @@ impl Master {
         }
     }
 
-    fn open_offer(
+    pub(super) fn open_offer(
         &mut self,
         now: Time,
         framework: &FrameworkId,
-        parts: Vec<allocator::Part>,
+        parts: Vec<OfferPart>,
         gang_id: Option<String>,
         available_until: Option<Time>,
     ) -> Offer {
         let id = OfferId::new(make_id(&self.config, 'O', &mut self.next_offer));
-        let parts: Vec<OfferPart> = parts.into_iter().map(|part| self.offer_part(part)).collect();
         let gang = gang_id.clone().map(|id| {
             let asked = self.frameworks.get_mut(framework).and_then(|state| state.gangs.remove(&id));
             Gang { id, max_duration_ms: asked.and_then(|gang| gang.max_duration_ms) }
@@ -116,7 +140,7 @@ impl Master {
         }
     }
 
-    fn offer_part(&self, part: allocator::Part) -> OfferPart {
+    pub(super) fn offer_part(&self, part: allocator::Part) -> OfferPart {
         let info = &self.agents[&part.agent].info;
         OfferPart {
             agent_id: part.agent,
@@ -154,7 +178,7 @@ impl Master {
         }
     }
 
-    fn rescind(&mut self, now: Time, id: &OfferId, refuse: Option<Duration>, effects: &mut Vec<Effect>) {
+    pub(super) fn rescind(&mut self, now: Time, id: &OfferId, refuse: Option<Duration>, effects: &mut Vec<Effect>) {
         let offer = self.close_offer(id).expect("only open offers are rescinded");
         let event = event::Event::Rescind(scheduler::Rescind { offer_id: id.clone() });
         self.tell(&offer.framework_id, event, effects);
@@ -163,6 +187,11 @@ impl Master {
 
     fn give_back(&mut self, now: Time, offer: OpenOffer, refuse: Option<Duration>) {
         for part in offer.parts {
+            if let Some(volume) = &part.volume {
+                let key = self.volume_key(&offer.framework_id, &part.agent_id, &volume.name);
+                self.volume_comes_back(now, &key, part.resources, refuse);
+                continue;
+            }
             let back = Back { by: offer.available_until, refuse };
             self.recover(now, &offer.framework_id, &part.agent_id, part.resources, back);
         }
@@ -202,6 +231,10 @@ impl Master {
     fn close_offer(&mut self, id: &OfferId) -> Option<OpenOffer> {
         let offer = self.offers.remove(id)?;
         self.expiries.remove(&(offer.expires, id.clone()));
+        for (part, volume) in offer.parts.iter().filter_map(|part| Some((part, part.volume.as_ref()?))) {
+            let key = self.volume_key(&offer.framework_id, &part.agent_id, &volume.name);
+            self.volumes.get_mut(&key).expect("a volume's offer goes before it").offer = None;
+        }
         Some(offer)
     }
 
@@ -214,13 +247,7 @@ impl Master {
     ) {
         let wanted = accept.offer_ids.len();
         let offers: Vec<OpenOffer> = accept.offer_ids.iter().filter_map(|id| self.take_offer(framework, id)).collect();
-        let mut left: BTreeMap<AgentId, Resources> = BTreeMap::new();
-        for part in offers.iter().flat_map(|offer| &offer.parts) {
-            *left.entry(part.agent_id.clone()).or_default() += &part.resources;
-        }
-        for create in accept.create_volumes {
-            self.refuse_volume(framework, create.agent_id, create.name, effects);
-        }
+        let mut left = self.sum_up(framework, &offers);
         let gang = offers.iter().find_map(|offer| offer.gang.clone());
         let until = offers.first().and_then(|offer| offer.available_until);
         let refuse = Some(accept.filters.unwrap_or_default().duration());
@@ -231,11 +258,26 @@ impl Master {
         } else {
             None
         };
+        let no_volumes = match problem {
+            None if gang.is_some() => Some("a gang's offer makes no volumes; make them on ordinary offers"),
+            None if until.is_some() => Some("what is held for a gang makes no volumes; wait for an ordinary offer"),
+            problem => problem,
+        };
+        match no_volumes {
+            None => self.create_volumes(now, framework, accept.create_volumes, &mut left, effects),
+            Some(message) => {
+                for create in accept.create_volumes {
+                    let key = self.volume_key(framework, &create.agent_id, &create.name);
+                    let message = Some(message.to_string());
+                    self.tell_of_volume(framework, &key, VolumeState::VolumeRefused, message, effects);
+                }
+            }
+        }
         let tasks = if let Some(message) = problem {
             for offer in offers {
                 self.give_back(now, offer, refuse);
             }
-            left.clear();
+            left = Left::default();
             self.refuse_all(
                 now,
                 framework,
@@ -250,9 +292,27 @@ impl Master {
             self.check_tasks(now, framework, accept.tasks, &mut left, until, gang.as_ref(), effects)
         };
         self.launch(now, framework, tasks, gang.map(|gang| gang.id), until, effects);
-        for (agent, resources) in left {
+        for (agent, resources) in left.ordinary {
             self.recover(now, framework, &agent, resources, Back { by: until, refuse });
         }
+        for (key, resources) in left.reserved {
+            // What was made just now, nobody was offered yet.
+            let is_new = self.volumes.get(&key).is_some_and(|volume| volume.state == State::Creating);
+            self.volume_comes_back(now, &key, resources, refuse.filter(|_| !is_new));
+        }
+    }
+
+    fn sum_up(&self, framework: &FrameworkId, offers: &[OpenOffer]) -> Left {
+        let mut left = Left::default();
+        for part in offers.iter().flat_map(|offer| &offer.parts) {
+            if let Some(volume) = &part.volume {
+                let key = self.volume_key(framework, &part.agent_id, &volume.name);
+                left.reserved.insert(key, part.resources.clone());
+            } else {
+                *left.ordinary.entry(part.agent_id.clone()).or_default() += &part.resources;
+            }
+        }
+        left
     }
 
     /// The tasks that may run; of a gang all or none, and one at least on each agent. What they use is gone from `left`.
@@ -262,7 +322,7 @@ impl Master {
         now: Time,
         framework: &FrameworkId,
         tasks: Vec<TaskInfo>,
-        left: &mut BTreeMap<AgentId, Resources>,
+        left: &mut Left,
         until: Option<Time>,
         gang: Option<&Gang>,
         effects: &mut Vec<Effect>,
@@ -284,7 +344,13 @@ impl Master {
             let id_in_use = !ids.insert(task.id.clone()) || self.frameworks[framework].tasks.contains_key(&task.id);
             let until = until.map(|until| until - BACKFILL_MARGIN);
             let may = authorise::run(self.frameworks[framework].acts_for.as_deref(), &task);
-            match may.and_then(|()| check_task(&mut task, Terms { now, left, until, runs: &runs, id_in_use })) {
+            let volume = |mount: &VolumeMount, agent: &AgentId| {
+                let key = self.volume_key(framework, agent, &mount.name);
+                let volume = self.volumes.get(&key)?;
+                (!matches!(volume.state, State::Destroying { .. })).then_some(key)
+            };
+            let terms = Terms { now, left, until, runs: &runs, volume: &volume, id_in_use };
+            match may.and_then(|()| check_task(&mut task, terms)) {
                 Ok(()) => {
                     if let Some(executor) = &task.executor {
                         starting.borrow_mut().insert((task.agent_id.clone(), executor.id.clone()));
@@ -295,7 +361,7 @@ impl Master {
             }
         }
         let used: BTreeSet<&AgentId> = good.iter().map(|task| &task.agent_id).collect();
-        if let Some(unused) = before.keys().find(|agent| gang.is_some() && !used.contains(agent)) {
+        if let Some(unused) = before.ordinary.keys().find(|agent| gang.is_some() && !used.contains(agent)) {
             let problem = format!("a gang is accepted whole, and no proper task was for the agent {unused}");
             bad.extend(good.drain(..).map(|task| (task, problem.clone())));
         } else if let Some((task, problem)) = bad.first().filter(|_| gang.is_some()) {
@@ -382,11 +448,12 @@ impl Master {
             let executors = &mut agent.executors;
             executors.entry((framework.clone(), executor.id.clone())).or_insert_with(|| executor.clone());
         }
+        self.use_volumes(now, framework, task);
         let record = Task::new(now, task, gang_id);
         let ends_at = record.ends_at;
         self.frameworks.get_mut(framework).expect("the caller has it").tasks.insert(task.id.clone(), record);
         if offered_until.is_some() || ends_at.is_some() {
-            let (framework, agent, resources) = (framework.clone(), task.agent_id.clone(), task.resources.clone());
+            let (framework, agent, resources) = (framework.clone(), task.agent_id.clone(), ordinary(task));
             self.tell_allocator(
                 now,
                 allocator::Event::Launched { framework, agent, resources, offered_until, ends_at },

@@ -38,6 +38,13 @@ impl Master {
             Some(Call::Locate(locate)) => {
                 self.locate(now, &locate.task, caller).map(|located| vec![Reply::Located(located)])
             }
+            Some(Call::ListVolumes(_)) => Ok(self.volume_rows()),
+            Some(Call::DestroyVolume(destroy)) => {
+                match self.destroy_by_operator(now, link, caller, &destroy, effects) {
+                    Ok(()) => return,
+                    Err(error) => Err(error),
+                }
+            }
             Some(Call::Request(request)) => match self.request_framework(link, caller, request, effects) {
                 Ok(()) => return,
                 Err(error) => Err(error),
@@ -229,7 +236,7 @@ impl Master {
     }
 }
 
-fn operator(caller: &Caller) -> String {
+pub(super) fn operator(caller: &Caller) -> String {
     if caller.principal.is_empty() { "an operator".to_string() } else { format!("the operator {}", caller.principal) }
 }
 

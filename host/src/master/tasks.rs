@@ -3,7 +3,7 @@
 use mesos_plugin_api::Time;
 use mesos_plugin_api::v1::scheduler::{self, event};
 use mesos_plugin_api::v1::{
-    AgentId, ExecutorId, ExitStatus, FrameworkId, Reason, Source, TaskId, TaskInfo, TaskState, TaskStatus,
+    AgentId, ExecutorId, ExitStatus, FrameworkId, Reason, Resources, Source, TaskId, TaskInfo, TaskState, TaskStatus,
 };
 
 use super::offers::Back;
@@ -62,6 +62,11 @@ impl Task {
             kill_wanted: None,
         }
     }
+}
+
+/// What a task has beside what it has of reservations.
+pub(super) fn ordinary(task: &TaskInfo) -> Resources {
+    task.resources.checked_sub(&task.reserved()).expect("a part of what it has is reserved")
 }
 
 impl Master {
@@ -161,9 +166,10 @@ impl Master {
         };
         task.ended.get_or_insert(now);
         if !std::mem::replace(&mut task.resources_returned, true) {
-            let (agent, resources) = (task.info.agent_id.clone(), task.info.resources.clone());
             let back = Back { by: task.ends_at, refuse: None };
-            self.recover(now, framework_id, &agent, resources, back);
+            let info = task.info.clone();
+            self.recover(now, framework_id, &info.agent_id, ordinary(&info), back);
+            self.return_to_volumes(now, framework_id, &info);
         }
     }
 

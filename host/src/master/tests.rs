@@ -4,6 +4,7 @@ mod endings;
 mod env;
 mod gangs;
 mod hostile;
+mod volumes;
 
 use std::time::Duration;
 
@@ -210,6 +211,21 @@ fn a_lost_agent_loses_its_tasks_once() {
     assert_eq!(events.iter().filter(|event| lost(event)).count(), 1);
     assert_eq!(events.iter().filter(|event| failure(event)).count(), 1);
     assert_eq!(env.live_tasks(), 0);
+}
+
+#[test]
+fn a_master_that_was_stopped_itself_blames_no_agent_for_the_silence() {
+    let mut env = TestEnv::new();
+    env.agent("h1", "cpus:4");
+    let scheduler = env.framework("f");
+    let offer = env.offers(scheduler).remove(0);
+    env.accept(scheduler, &offer, vec![task("t", "M-A1", "cpus:1")]);
+    // Its pongs were lost, or wait in a queue that is read after the timers.
+    env.agents.clear();
+    env.sleep(Duration::from_secs(3600));
+    assert_eq!(env.live_tasks(), 1);
+    env.after(MasterConfig::default().ping_interval);
+    assert_eq!(env.live_tasks(), 0, "an agent that stays silent is lost at the next ping");
 }
 
 #[test]

@@ -1,9 +1,15 @@
 //! What peers may not ask for. Each refusal is a line for people.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mesos_plugin_api::Time;
-use mesos_plugin_api::v1::{AgentId, AgentInfo, ExecutorId, FrameworkInfo, GangRequest, Resources, TaskInfo};
+use mesos_plugin_api::v1::{
+    AgentId, AgentInfo, ExecutorId, FrameworkInfo, GangRequest, Resources, TaskInfo, VolumeMount,
+};
+use mesos_plugin_api::volume_name_problem;
+
+use super::offers::Left;
+use super::volumes::VolumeKey;
 
 /// An agent's word about itself, in canonical form.
 pub(super) fn check_agent(mut info: AgentInfo) -> Result<AgentInfo, String> {
@@ -42,12 +48,14 @@ pub(super) fn check_gang(mut request: GangRequest) -> Result<GangRequest, String
 /// What a task is checked against.
 pub(super) struct Terms<'a> {
     pub(super) now: Time,
-    /// What is left of the offers, by agent.
-    pub(super) left: &'a mut BTreeMap<AgentId, Resources>,
+    /// What is left of the offers.
+    pub(super) left: &'a mut Left,
     /// The offers' end.
     pub(super) until: Option<Time>,
     /// Whether an executor runs there already, or starts with an earlier task of the same accept.
     pub(super) runs: &'a dyn Fn(&AgentId, &ExecutorId) -> bool,
+    /// The framework's volume that a mount means on an agent, if it is there.
+    pub(super) volume: &'a dyn Fn(&VolumeMount, &AgentId) -> Option<VolumeKey>,
     pub(super) id_in_use: bool,
 }
 
@@ -90,13 +98,41 @@ pub(super) fn check_task(task: &mut TaskInfo, terms: Terms<'_>) -> Result<(), St
             return Err("the offer is held for a gang, and the executor it would start has no end".to_string());
         }
     }
-    let left =
-        terms.left.get_mut(&task.agent_id).ok_or_else(|| format!("the agent {} is not in the offer", task.agent_id))?;
-    // One after the other: a port that both ask for is there once.
-    let mut rest = left.checked_sub(&task.resources);
-    if let Some(executor) = task.executor.as_ref().filter(|executor| !(terms.runs)(&task.agent_id, &executor.id)) {
-        rest = rest.and_then(|rest| rest.checked_sub(&executor.resources));
+    let (needed, reserved) = take_reserved(task, &terms)?;
+    let executor = task.executor.as_ref().filter(|executor| !(terms.runs)(&task.agent_id, &executor.id));
+    // One that lives on its volume's reservation alone needs no other offer of the agent.
+    if !needed.is_empty() || executor.is_some() || reserved.is_empty() {
+        terms.left.take(&task.agent_id, [&needed].into_iter().chain(executor.map(|executor| &executor.resources)))?;
     }
-    *left = rest.map_err(|shortage| format!("more is asked than was offered: {shortage}"))?;
+    terms.left.reserved.extend(reserved);
     Ok(())
+}
+
+/// Notes at each mount what comes out of its volume's reservation; says what the task needs beside, and what is left of each.
+fn take_reserved(
+    task: &mut TaskInfo,
+    terms: &Terms<'_>,
+) -> Result<(Resources, BTreeMap<VolumeKey, Resources>), String> {
+    let mut needed = task.resources.clone();
+    let mut reserved = BTreeMap::new();
+    let (mut names, mut paths) = (BTreeSet::new(), BTreeSet::new());
+    for mount in &mut task.volumes {
+        if let Some(problem) = volume_name_problem(&mount.path) {
+            return Err(format!("the path {:?} of its volume {} {problem}", mount.path, mount.name));
+        }
+        if !names.insert(mount.name.clone()) || !paths.insert(mount.path.clone()) {
+            return Err(format!("it mounts the volume {} twice, or two at {}", mount.name, mount.path));
+        }
+        mount.reserved = None;
+        let key = (terms.volume)(mount, &task.agent_id).ok_or_else(|| {
+            format!("its framework has no volume {:?} on agent {}; see 'mesos volumes'", mount.name, task.agent_id)
+        })?;
+        if let Some(left) = terms.left.reserved.get(&key) {
+            let part = needed.common(left);
+            needed = needed.checked_sub(&part).expect("both have it");
+            reserved.insert(key, left.checked_sub(&part).expect("both have it"));
+            mount.reserved = Some(part).filter(|part| !part.is_empty());
+        }
+    }
+    Ok((needed, reserved))
 }

@@ -1,7 +1,7 @@
 //! Why something is as it is, in lines for people: what the master, the allocator and the task's own statuses know, joined.
 
 use mesos_plugin_api::Time;
-use mesos_plugin_api::v1::Resources;
+use mesos_plugin_api::v1::{Reason, Resources};
 
 use super::Master;
 use super::frameworks::Framework;
@@ -58,6 +58,14 @@ impl Master {
         let used = self.used_on(id);
         let mut lines = vec![format!("agent {id} on {}: {}", agent.info.hostname, agent.total())];
         lines.push(format!("used: {used}; {} tasks, {} executors", agent.tasks.len(), agent.executors.len()));
+        if !agent.volumes.is_empty() {
+            let kept = agent.volumes.iter().map(|key| self.volumes[key].kept());
+            let kept = kept.fold(Resources::default(), |sum, kept| sum + &kept);
+            lines.push(format!(
+                "{} volumes keep {kept} for their owners; 'mesos volumes' lists them",
+                agent.volumes.len()
+            ));
+        }
         if agent.link.is_none() {
             let left = agent.lost_at.map_or(0.0, |at| at.since(now).as_secs_f64());
             lines.push(format!(
@@ -84,7 +92,8 @@ impl Master {
         if let Some(message) = &task.status.message {
             lines.push(message.clone());
         }
-        if let Some(exit) = &task.status.exit {
+        let said = task.status.reason() == Reason::CommandExited && task.status.message.is_some();
+        if let Some(exit) = task.status.exit.as_ref().filter(|_| !said) {
             lines.push(format!("it ended with {exit}"));
         }
         if task.running.is_none() && task.ended.is_none() {

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     ffi::OsStr,
+    ops::ControlFlow,
     os::unix::ffi::OsStrExt,
     path::Path,
     sync::{
@@ -161,8 +162,11 @@ impl CommandServer {
 }
 
 fn answer(host: &dyn CommandHost, request: command::RequestFramework, pieces: &SyncSender<Piece>) {
-    // A receiver that is gone belongs to a command that has ended: nobody is left to tell.
-    let mut piece = |data: &[u8]| drop(pieces.send(Piece::Data(data.to_owned())));
+    // A receiver that is gone belongs to a command that has ended, or has seen enough.
+    let mut piece = |data: &[u8]| match pieces.send(Piece::Data(data.to_owned())) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(_) => ControlFlow::Break(()),
+    };
     let end = host.request(&request.framework, request.data, &mut piece);
     drop(pieces.send(Piece::End(end)));
 }
@@ -175,6 +179,11 @@ impl ByteHost for CommandServer {
             method::NEXT_REPLY => {
                 let handle: command::RequestHandle = decode("RequestHandle", request)?;
                 Ok(self.next_reply(handle.handle)?.encode_to_vec())
+            }
+            method::LEAVE_REPLY => {
+                let handle: command::RequestHandle = decode("RequestHandle", request)?;
+                self.answers().open.remove(&handle.handle);
+                Ok(Vec::new())
             }
             method::UPLOAD => {
                 let upload: command::Upload = decode("Upload", request)?;

@@ -35,6 +35,8 @@ mod method {
     pub(super) const CLUSTER: u32 = 5;
     /// Bytes for the half → nothing.
     pub(super) const INJECT: u32 = 6;
+    /// `RequestHandle` → nothing; the rest of the answer isn't wanted.
+    pub(super) const LEAVE_REPLY: u32 = 7;
 }
 
 fn decode<M: Message + Default>(what: &str, bytes: &[u8]) -> Result<M, String> {

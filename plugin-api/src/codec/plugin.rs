@@ -8,7 +8,7 @@ use super::{decode, method};
 use crate::{
     Calls, CommandHost, Executor, ExecutorCalls, Framework, Injector, Invocation, Plugin, Time,
     abi::{ByteHalf, BytePlugin, HostHandle},
-    command::{Cluster, RunFramework, RunFrameworkResult},
+    command::{Cluster, Pieces, RunFramework, RunFrameworkResult},
     v1::{Uri, command, executor, framework},
 };
 
@@ -97,13 +97,13 @@ impl CommandHost for CommandClient {
         self.call(method::RUN_FRAMEWORK, &run)
     }
 
-    fn request(&self, framework: &str, data: Vec<u8>, piece: &mut dyn FnMut(&[u8])) -> Result<(), String> {
+    fn request(&self, framework: &str, data: Vec<u8>, piece: &mut Pieces<'_>) -> Result<(), String> {
         let request = command::RequestFramework { framework: framework.to_owned(), data };
         let handle: command::RequestHandle = self.call(method::REQUEST, &request)?;
         loop {
             let reply: command::ReplyPiece = self.call(method::NEXT_REPLY, &handle)?;
-            if let Some(data) = &reply.data {
-                piece(data);
+            if reply.data.as_ref().is_some_and(|data| piece(data).is_break()) {
+                return self.host.call(method::LEAVE_REPLY, &handle.encode_to_vec()).map(drop);
             }
             if reply.done() {
                 return Ok(());

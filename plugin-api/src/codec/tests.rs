@@ -1,4 +1,5 @@
 use std::{
+    ops::ControlFlow,
     path::Path,
     sync::{Arc, Mutex},
 };
@@ -22,9 +23,13 @@ impl Plugin for Telling {
                 let run = RunFramework { name: "f".into(), config: b"c".to_vec(), ..Default::default() };
                 host.run_framework(run).map(|result| result.exit_code)
             }
-            Some("ask") => {
+            Some(ask @ ("ask" | "ask-a-little")) => {
                 let mut count = 0;
-                let asked = host.request("web", b"scale".to_vec(), &mut |piece| count += piece.len());
+                let enough = if ask == "ask" { usize::MAX } else { 10 };
+                let asked = host.request("web", b"scale".to_vec(), &mut |piece| {
+                    count += piece.len();
+                    if count < enough { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+                });
                 asked.map(|()| i32::try_from(count).expect("few"))
             }
             Some("upload") => host.upload(Path::new("/tmp/a b")).map(|uri| i32::from(uri.value == "blob:/tmp/a b")),
@@ -75,12 +80,12 @@ impl CommandHost for TestHost {
         Ok(RunFrameworkResult { exit_code: 3, framework_id: None })
     }
 
-    fn request(&self, framework: &str, data: Vec<u8>, piece: &mut dyn FnMut(&[u8])) -> Result<(), String> {
+    fn request(&self, framework: &str, data: Vec<u8>, piece: &mut crate::command::Pieces<'_>) -> Result<(), String> {
         if framework != "web" || data != b"scale" {
             return Err(format!("no framework {framework}"));
         }
         // More than may wait at once.
-        (0..PIECES).for_each(|_| piece(b"ab"));
+        let _ = (0..PIECES).try_for_each(|_| piece(b"ab"));
         Ok(())
     }
 
@@ -111,6 +116,7 @@ fn new_framework(injector: Injector) -> FrameworkHalf {
 fn a_command_reaches_every_method_of_the_host() {
     assert_eq!(run("run"), Ok(3));
     assert_eq!(run("ask"), Ok(2 * i32::try_from(PIECES).expect("few")));
+    assert_eq!(run("ask-a-little"), Ok(10), "who has seen enough gets no more");
     assert_eq!(run("upload"), Ok(1));
     assert_eq!(run("cluster"), Err("no master answers at 127.0.0.1:5050".into()), "errors pass as they are");
 }

@@ -1,6 +1,6 @@
 //! The agent's core: a master and executors that say anything, and a shell that keeps to its contract in any order.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use mesos_host::agent::{Agent, Effect, Event, Launch, LocalId, Refusal, Settings};
 use mesos_host::protocol::{
@@ -46,6 +46,8 @@ struct World {
     /// Whose process is connected, and the next number that it uses.
     links: BTreeMap<LocalId, u64>,
     persisted: u64,
+    /// What its disk will answer of volumes.
+    disk: VecDeque<Event>,
     persist_last: u64,
     /// Of each task the last number that was told, and whether its end was.
     told: BTreeMap<(FrameworkId, TaskId), (u64, bool)>,
@@ -63,8 +65,14 @@ impl World {
             id: None,
             ..Default::default()
         };
-        let settings =
-            Settings { info, version: "1".into(), secret: b"s".to_vec(), boot_id: None, work_dir: "/work".into() };
+        let settings = Settings {
+            info,
+            version: "1".into(),
+            secret: b"s".to_vec(),
+            boot_id: None,
+            work_dir: "/work".into(),
+            volumes: Vec::new(),
+        };
         Self {
             agent: Agent::new(settings),
             now: Time(1_000_000_000),
@@ -73,6 +81,7 @@ impl World {
             executors: BTreeSet::new(),
             links: BTreeMap::new(),
             persisted: 0,
+            disk: VecDeque::new(),
             persist_last: 0,
             told: BTreeMap::new(),
             exited: false,
@@ -132,6 +141,9 @@ impl World {
             self.persisted += if input.seldom() { 1 } else { waiting };
             self.handle(Event::Persisted { seq: self.persisted });
         }
+        if let Some(answer) = self.disk.pop_front() {
+            self.handle(answer);
+        }
     }
 
     /// One container comes a step further.
@@ -156,7 +168,7 @@ impl World {
                     1 => ExitStatus::signal(9),
                     _ => ExitStatus::unknown(),
                 };
-                (Shell::Gone, Event::Exited { id, exit, last_words: None })
+                (Shell::Gone, Event::Exited { id, exit, last_words: None, output_bytes: None })
             }
             Shell::Prepared | Shell::Gone => unreachable!("left out above"),
         };
@@ -204,8 +216,8 @@ impl World {
     }
 
     fn pass(&mut self, input: &mut Input<'_>) {
-        let at = self.agent.deadline().filter(|_| !input.seldom());
-        self.now = at.unwrap_or(Time(self.now.0 + input.number().min(1 << 40))).max(self.now);
+        let at = self.agent.deadline();
+        self.now = input.later(self.now, at);
         self.handle(Event::Tick);
     }
 
@@ -235,6 +247,11 @@ impl World {
                     self.executors.insert(id);
                 }
             }
+            Effect::MakeVolume { record } => {
+                self.disk.push_back(Event::VolumeMade { id: record.id, outcome: Ok(()) });
+            }
+            Effect::RemoveVolume { id } => self.disk.push_back(Event::VolumeRemoved { id, outcome: Ok(()) }),
+            Effect::Mount { id, .. } => self.disk.push_back(Event::Mounted { id, outcome: Ok(()) }),
             Effect::Abandon { id } => drop(self.shell.insert(id, Shell::Gone)),
             Effect::Launch { id } => {
                 assert_eq!(self.shell.insert(id, Shell::Launching), Some(Shell::Prepared), "{id:?} is launched once");
@@ -244,6 +261,7 @@ impl World {
                 assert!([9, 15].contains(&signal) && self.shell.contains_key(&id), "{id:?} can be signalled");
             }
             Effect::Exit { .. } => self.exited = true,
+            // A disk that never answers.
             Effect::Connect | Effect::ShareSandbox { .. } | Effect::Ended { .. } | Effect::Warn { .. } => {}
         }
     }

@@ -112,8 +112,8 @@ fn event(step: u8, input: &mut Input<'_>, world: &mut World) -> Option<Event> {
         }
         10 => Some(Event::ForHalf(input.message::<framework::Event>()?.event?)),
         _ => {
-            let at = world.runner.deadline().filter(|_| !input.seldom());
-            world.now = at.unwrap_or(Time(world.now.0 + input.number().min(1 << 40))).max(world.now);
+            let at = world.runner.deadline();
+            world.now = input.later(world.now, at);
             Some(Event::DeadlinePassed)
         }
     }

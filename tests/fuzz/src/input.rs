@@ -1,6 +1,9 @@
 //! Bytes as choices. When they have run out every choice is the first, and every text is empty.
 
+use std::time::Duration;
+
 use arbitrary::Unstructured;
+use mesos_plugin_api::Time;
 use mesos_plugin_api::v1::Resources;
 use prost::Message;
 
@@ -39,6 +42,13 @@ impl<'a> Input<'a> {
     /// One in four is true.
     pub(crate) fn seldom(&mut self) -> bool {
         self.byte() % 4 == 3
+    }
+
+    /// A time that is not before `now`: mostly the deadline, if that is less than some weeks away.
+    pub(crate) fn later(&mut self, now: Time, deadline: Option<Time>) -> Time {
+        let far = Duration::from_secs(30 * 24 * 3600);
+        let chosen = deadline.filter(|at| at.since(now) < far && !self.seldom());
+        chosen.unwrap_or_else(|| now + Duration::from_nanos(self.number()).min(far)).max(now)
     }
 
     pub(crate) fn pick<'t, T>(&mut self, all: &'t [T]) -> Option<&'t T> {

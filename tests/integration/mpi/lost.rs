@@ -28,12 +28,13 @@ fn a_lost_machine_fails_a_job_of_openmpi5() {
 }
 
 fn lose_a_machine(mpi: fn() -> Result<Mpi, Skip>) {
-    let setting = or_skip!(Setting::new(Place::Machines, mpi));
+    let mut setting = or_skip!(Setting::new(Place::Machines, mpi));
     let running = start(&setting, &[]);
     let network = setting.cluster.network.as_ref().expect("it is on machines");
     network.lose(&network.machines[2]);
 
-    let failed = running.wait();
+    // Ranks sleep until the master has given the machine up.
+    let failed = setting.aside(|| running.wait());
     assert!(failed.code.is_some_and(|code| code != 0), "{failed}");
     assert!(failed.stderr.contains("m3"), "the lost machine is named: {failed}");
     setting.assert_no_ranks_left("forever");

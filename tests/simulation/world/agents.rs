@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mesos_host::agent::{Agent, Checkpoint, Effect, Event, Launch, LocalId, Refusal, Settings};
+use mesos_host::protocol::{VolumeId, VolumeRecord};
 use mesos_plugin_api::Time;
 use mesos_plugin_api::v1::{AgentInfo, Reason, Resources};
 
@@ -29,6 +30,8 @@ pub struct AgentNode {
     /// Checkpoints that survive its process. A restarted agent doesn't read them yet; then `agent_starts` changes, nothing else.
     pub kept: Vec<Checkpoint>,
     unkept: BTreeMap<u64, Checkpoint>,
+    /// What its disk keeps for frameworks, over its restarts.
+    volumes: BTreeMap<VolumeId, VolumeRecord>,
     /// What was made ready for a launch.
     pub prepared: BTreeMap<LocalId, Launch>,
     /// The launcher that its requests go to.
@@ -52,6 +55,7 @@ impl World {
             due: None,
             kept: Vec::new(),
             unkept: BTreeMap::new(),
+            volumes: BTreeMap::new(),
             prepared: BTreeMap::new(),
             launcher: 0,
             slow_disk_until: Time::default(),
@@ -88,6 +92,7 @@ impl World {
             secret: b"secret".to_vec(),
             boot_id: Some("boot".into()),
             work_dir: "/work".into(),
+            volumes: node.volumes.values().cloned().collect(),
         };
         node.core = Some(Agent::new(settings));
         self.watch.log(self.now, format_args!("agent {agent}"), &"starts");
@@ -168,6 +173,16 @@ impl World {
                 }
                 Effect::Persist { seq, checkpoint } => self.agent_persists(agent, seq, checkpoint),
                 Effect::Prepare { id, launch } => self.prepare(agent, id, launch),
+                Effect::MakeVolume { record } => {
+                    let id = record.id.clone();
+                    self.agents[agent].volumes.insert(id.clone(), record);
+                    self.disk_answers(agent, Event::VolumeMade { id, outcome: Ok(()) });
+                }
+                Effect::RemoveVolume { id } => {
+                    self.agents[agent].volumes.remove(&id);
+                    self.disk_answers(agent, Event::VolumeRemoved { id, outcome: Ok(()) });
+                }
+                Effect::Mount { id, .. } => self.disk_answers(agent, Event::Mounted { id, outcome: Ok(()) }),
                 Effect::Abandon { id } => {
                     // What has been prepared already is told nevertheless.
                     if self.chance.percent(50) {
@@ -196,6 +211,12 @@ impl World {
         if let Some(connection) = self.agents[agent].connection.filter(|_| !calls.is_empty()) {
             self.send(connection, Way::Up, Packet::AgentCalls(calls));
         }
+    }
+
+    /// It is done, whether the agent lives to hear of it or not.
+    fn disk_answers(&mut self, agent: usize, event: Event) {
+        let (wait, incarnation) = (self.chance.wait(2, 200), self.agents[agent].incarnation);
+        self.follow(Lane::AgentDisk(agent), wait, Happening::AgentHears { agent, incarnation, event });
     }
 
     fn agent_persists(&mut self, agent: usize, seq: u64, checkpoint: Checkpoint) {

@@ -299,6 +299,7 @@ impl World {
                 Call::SetTimer(timer) => {
                     self.executor(pid).expect("it calls").timers.insert(timer.id, Time(timer.at_ns));
                 }
+                Call::ToShell(_) => unreachable!("this half has no shell"),
                 Call::CancelTimer(timer) => drop(self.executor(pid).expect("it calls").timers.remove(&timer.id)),
                 Call::Exit(exit) => {
                     let code = i32::from(exit.message.is_some());

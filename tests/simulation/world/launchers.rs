@@ -155,7 +155,10 @@ impl World {
             Kind::Executor(executor) => self.executor_ended(agent, pid, process.container, *executor),
         }
         if process.launcher == self.agents[agent].launcher && !process.orphan {
-            self.launcher_tells(agent, Event::Exited { id: process.container, exit, last_words: None });
+            self.launcher_tells(
+                agent,
+                Event::Exited { id: process.container, exit, last_words: None, output_bytes: None },
+            );
         }
     }
 

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use harness::packages::{self, Permission};
 
-use super::figures::{LocalCluster, seconds};
+use super::local::{LocalCluster, seconds};
 use super::{Bench, Figure};
 use crate::workspace;
 
@@ -99,14 +99,14 @@ impl Slurm {
     fn script(&self, verb: &str) -> Command {
         let mut command = Command::new("bash");
         command.arg(workspace::root().join("xtask/src/bench/slurm.sh")).arg(verb);
-        command.env("NODES", AGENTS.to_string()).env("SLURM_PEER_POINTER", self.folder.join("slurm"));
+        command.env("NODES", AGENTS.to_string()).env("SLURM_PEER_POINTER", self.folder.join("slurm.running"));
         command
     }
 }
 
 impl Drop for Slurm {
     fn drop(&mut self) {
-        if self.folder.join("slurm").exists()
+        if self.folder.join("slurm.running").exists()
             && let Err(error) = workspace::output(&mut self.script("stop"))
         {
             eprintln!("{error:#}");

@@ -2,15 +2,36 @@
 
 use anyhow::Result;
 
+/// What one measurement has taken.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Cost {
+    /// By the clock.
+    pub seconds: f64,
+    /// Of all cores together, where something counts it.
+    pub cpu_seconds: Option<f64>,
+}
+
+impl Cost {
+    /// Of something that tells its own seconds; `cpu` tells what has been used so far.
+    ///
+    /// # Errors
+    /// That of the measurement.
+    pub fn of(cpu: impl Fn() -> Option<f64>, measure: impl FnOnce() -> Result<f64>) -> Result<Cost> {
+        let before = cpu();
+        let seconds = measure()?;
+        Ok(Cost { seconds, cpu_seconds: before.zip(cpu()).map(|(before, after)| after - before) })
+    }
+}
+
 /// Measures both `count` times, in alternating order, after one round that only warms the caches.
 ///
 /// # Errors
 /// The first that a measurement gives.
-pub fn measure(
+pub fn measure<T>(
     count: usize,
-    mut base: impl FnMut() -> Result<f64>,
-    mut ours: impl FnMut() -> Result<f64>,
-) -> Result<Vec<(f64, f64)>> {
+    mut base: impl FnMut() -> Result<T>,
+    mut ours: impl FnMut() -> Result<T>,
+) -> Result<Vec<(T, T)>> {
     let mut pairs = Vec::with_capacity(count + 1);
     for round in 0..=count {
         let pair = if round % 2 == 0 {

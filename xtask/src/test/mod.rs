@@ -1,7 +1,8 @@
 //! `cargo xtask test`: everything that must hold, quickest first, and one line of totals at the end.
 //!
 //! ```text
-//! fmt ─ clippy ─ build ─ unit ─ fuzz ─ simulation ─ harness ─ doc ─ tidy ─ parts ─ run ─ plugins ─ bad_input ─ lifecycle ─ mpi
+//! fmt ─ clippy ─ build ─ unit ─ fuzz ─ simulation ─ harness ─ doc ─ tidy ─ parts ─ run ─ plugins ─ bad_input ─ lifecycle
+//!     ─ skeletons ─ mpi
 //! ```
 
 use std::path::Path;
@@ -31,6 +32,8 @@ enum Action {
     Tests(&'static [&'static str]),
     /// A test program of `tests/`, with real processes.
     Integration,
+    /// The same; its tests take turns, and let others have theirs while they wait.
+    Turns,
 }
 
 const STEPS: &[Step] = &[
@@ -69,15 +72,22 @@ const STEPS: &[Step] = &[
     Step { name: "plugins", action: Action::Integration },
     Step { name: "bad_input", action: Action::Integration },
     Step { name: "lifecycle", action: Action::Integration },
-    Step { name: "mpi", action: Action::Integration },
+    Step { name: "skeletons", action: Action::Integration },
+    Step { name: "mpi", action: Action::Turns },
 ];
+
+/// What takes minutes, or is no test but must go on working: only with `--all`, or by name.
+const LONG_STEPS: &[Step] = &[Step {
+    name: "measured",
+    action: Action::Check(&["run", "--quiet", "--package", "mesos-host", "--example", "control_plane", "2000", "2"]),
+}];
 
 /// Runs the steps that the filter leaves. True if nothing failed.
 ///
 /// # Errors
 /// The filter fits nothing, or this program itself can't go on.
 pub fn run(all: bool, filter: &[String]) -> Result<bool> {
-    let (steps, name) = chosen(filter)?;
+    let (steps, name) = chosen(all, filter)?;
     let folder = tempfile::tempdir()?;
     let skips = folder.path().join("skips");
     let mut totals = Totals::default();
@@ -94,23 +104,25 @@ pub fn run(all: bool, filter: &[String]) -> Result<bool> {
 }
 
 /// The steps, and the part of a test's name, that were asked for. Steps that run programs need the build first.
-fn chosen(filter: &[String]) -> Result<(Vec<&'static Step>, Option<&str>)> {
-    let named = |name: &str| STEPS.iter().find(|step| step.name == name);
+fn chosen(all: bool, filter: &[String]) -> Result<(Vec<&'static Step>, Option<&str>)> {
+    let every = || STEPS.iter().chain(LONG_STEPS);
+    let named = |name: &str| every().find(|step| step.name == name);
     match filter {
+        [] if all => Ok((every().collect(), None)),
         [] => Ok((STEPS.iter().collect(), None)),
         [first, rest @ ..] if rest.len() < 2 => match named(first) {
             Some(step) => {
-                let build = matches!(step.action, Action::Integration).then(|| named("build")).flatten();
+                let build =
+                    matches!(step.action, Action::Integration | Action::Turns).then(|| named("build")).flatten();
                 Ok((build.into_iter().chain([step]).collect(), rest.first().map(String::as_str)))
             }
             None if rest.is_empty() => {
                 let reports = |step: &&Step| !matches!(step.action, Action::Check(_));
                 Ok((STEPS.iter().filter(reports).collect(), Some(first)))
             }
-            None => bail!(
-                "no step {first:?}; there are {}",
-                STEPS.iter().map(|step| step.name).collect::<Vec<_>>().join(", ")
-            ),
+            None => {
+                bail!("no step {first:?}; there are {}", every().map(|step| step.name).collect::<Vec<_>>().join(", "))
+            }
         },
         _ => bail!("at most a step and a part of a test's name"),
     }
@@ -122,6 +134,11 @@ fn carry_out(step: &Step, all: bool, name: Option<&str>, skips: &Path) -> Result
         Action::Build => Totals::of_check(workspace::build(Profile::Dev).map(drop)),
         Action::Tests(arguments) => cargo_test::run(arguments, all, name, skips)?,
         Action::Integration => cargo_test::run(&["--package", "mesos-tests", "--test", step.name], all, name, skips)?,
+        Action::Turns => {
+            let threads = ["--config", "env.RUST_TEST_THREADS='6'"];
+            let program = ["--package", "mesos-tests", "--test", step.name];
+            cargo_test::run(&[threads.as_slice(), &program].concat(), all, name, skips)?
+        }
     })
 }
 
@@ -131,13 +148,19 @@ mod tests {
 
     fn names(filter: &[&str]) -> (Vec<&'static str>, Option<String>) {
         let filter: Vec<String> = filter.iter().map(|word| word.to_string()).collect();
-        let (steps, name) = chosen(&filter).unwrap();
+        let (steps, name) = chosen(false, &filter).unwrap();
         (steps.iter().map(|step| step.name).collect(), name.map(str::to_string))
     }
 
     #[test]
     fn without_a_filter_everything_runs() {
         assert_eq!(names(&[]).0.len(), STEPS.len());
+    }
+
+    #[test]
+    fn long_steps_run_with_all_and_by_name() {
+        assert_eq!(chosen(true, &[]).unwrap().0.len(), STEPS.len() + LONG_STEPS.len());
+        assert_eq!(names(&["measured"]).0, ["measured"]);
     }
 
     #[test]
@@ -151,6 +174,6 @@ mod tests {
         let (steps, name) = names(&["barrier"]);
         assert!(steps.contains(&"unit") && !steps.contains(&"clippy"));
         assert_eq!(name.as_deref(), Some("barrier"));
-        assert!(chosen(&["nonsense".to_string(), "x".to_string()]).is_err());
+        assert!(chosen(false, &["nonsense".to_string(), "x".to_string()]).is_err());
     }
 }

@@ -2,61 +2,82 @@
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
+use std::mem;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::sync::Notify;
 
 use crate::launcher::output::{OutputError, bound};
 
 /// How often files are looked at while tasks run: a task that writes 1 GB/s exceeds the bound by 1 GB.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// What the one who looks is told.
-pub(crate) enum Change {
-    Started(u64, Vec<PathBuf>),
-    Ended(u64),
+/// The files of what runs. Telling it of a process costs little: thousands start a second, and most end before the next look.
+/// The looks end with it.
+pub(crate) struct Outputs {
+    running: Arc<Mutex<Running>>,
+    wake: Arc<Notify>,
 }
 
-/// Looks until the agent ends; never while nothing runs.
-pub(crate) fn watch(bytes_max: u64) -> mpsc::UnboundedSender<Change> {
-    // One change a launch and one an end: bounded by what runs.
-    let (sender, changes) = mpsc::unbounded_channel();
-    tokio::spawn(run(bytes_max, changes));
-    sender
+#[derive(Default)]
+struct Running {
+    files: BTreeMap<u64, Vec<PathBuf>>,
+    /// Nothing runs, and nobody looks before something does.
+    is_asleep: bool,
 }
 
-async fn run(bytes_max: u64, mut changes: mpsc::UnboundedReceiver<Change>) {
-    let mut running = BTreeMap::new();
-    let mut next = Instant::now() + INTERVAL;
+impl Outputs {
+    /// Looks from the current tokio runtime; never while nothing runs.
+    pub(crate) fn watch(bytes_max: u64) -> Self {
+        let outputs = Self { running: Arc::default(), wake: Arc::default() };
+        tokio::spawn(run(bytes_max, Arc::downgrade(&outputs.running), outputs.wake.clone()));
+        outputs
+    }
+
+    pub(crate) fn started(&self, id: u64, files: Vec<PathBuf>) {
+        let mut running = lock(&self.running);
+        running.files.insert(id, files);
+        if mem::take(&mut running.is_asleep) {
+            self.wake.notify_one();
+        }
+    }
+
+    pub(crate) fn ended(&self, id: u64) {
+        lock(&self.running).files.remove(&id);
+    }
+}
+
+impl Drop for Outputs {
+    fn drop(&mut self) {
+        self.wake.notify_one();
+    }
+}
+
+async fn run(bytes_max: u64, running: Weak<Mutex<Running>>, wake: Arc<Notify>) {
     loop {
-        tokio::select! {
-            change = changes.recv() => match change {
-                None => return,
-                Some(Change::Started(id, files)) => {
-                    if running.is_empty() {
-                        next = Instant::now() + INTERVAL;
-                    }
-                    running.insert(id, files);
-                }
-                Some(Change::Ended(id)) => drop(running.remove(&id)),
-            },
-            () = tokio::time::sleep_until(next), if !running.is_empty() => {
-                running = look(running, bytes_max).await;
-                next = Instant::now() + INTERVAL;
-            }
+        tokio::time::sleep(INTERVAL).await;
+        let Some(files) = running.upgrade().map(|running| files_now(&running)) else { return };
+        if files.is_empty() {
+            wake.notified().await;
+        } else {
+            let looked = tokio::task::spawn_blocking(move || files.iter().for_each(|file| keep_small(file, bytes_max)));
+            // A panic was said; the next look may go well.
+            let _ = looked.await;
         }
     }
 }
 
-async fn look(running: BTreeMap<u64, Vec<PathBuf>>, bytes_max: u64) -> BTreeMap<u64, Vec<PathBuf>> {
-    let looked = tokio::task::spawn_blocking(move || {
-        running.values().flatten().for_each(|file| keep_small(file, bytes_max));
-        running
-    });
-    looked.await.unwrap_or_default()
+fn files_now(running: &Mutex<Running>) -> Vec<PathBuf> {
+    let mut running = lock(running);
+    running.is_asleep = running.files.is_empty();
+    running.files.values().flatten().cloned().collect()
+}
+
+fn lock(running: &Mutex<Running>) -> MutexGuard<'_, Running> {
+    running.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn keep_small(path: &Path, bytes_max: u64) {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use mesos_plugin_api::v1::{CommandInfo, Resources};
 
+use super::sandboxes::Place;
 use super::users::Account;
 use crate::agent::event::{ExecutorLaunch, Launch, TaskLaunch};
 use crate::executor::{
@@ -20,9 +21,8 @@ pub(super) const OUTPUTS: [&str; 2] = ["stdout", "stderr"];
 
 /// A process to launch, for whom, and what the agent adds for an executor.
 pub(super) struct Launching<'a> {
-    pub launch: &'a Launch,
+    pub place: &'a Place,
     pub container: String,
-    pub account: &'a Account,
     /// A program that calls `init` first.
     pub program: &'a Path,
     pub executor: Option<ExecutorPlace>,
@@ -38,22 +38,23 @@ pub(super) struct ExecutorPlace {
 
 impl Launching<'_> {
     pub(super) fn spec(self) -> LaunchSpec {
-        let mut spec = match self.launch {
+        let mut spec = match &self.place.launch {
             Launch::Task(task) => self.task(task),
             Launch::Executor(executor) => self.executor(executor),
         };
-        let sandbox = self.launch.sandbox().clone();
-        spec.user = Some(self.account.user.clone());
+        let sandbox = self.place.launch.sandbox().clone();
+        spec.user = Some(self.place.account.user.clone());
         (spec.stdout, spec.stderr) = (Some(OUTPUTS[0].into()), Some(OUTPUTS[1].into()));
         spec.sandbox = Some(sandbox);
         spec
     }
 
     fn task(&self, task: &TaskLaunch) -> LaunchSpec {
-        let command = task.task.command.clone().unwrap_or_default();
-        let mut spec = LaunchSpec::new(self.container.clone(), argv(&command));
-        spec.env = task_environment(task, self.account);
-        spec.cwd = working_directory(&command, &task.sandbox);
+        let empty = CommandInfo::default();
+        let command = task.task.command.as_ref().unwrap_or(&empty);
+        let mut spec = LaunchSpec::new(self.container.clone(), argv(command));
+        spec.env = task_environment(task, &self.place.account);
+        spec.cwd = working_directory(command, &task.sandbox);
         spec
     }
 
@@ -61,7 +62,7 @@ impl Launching<'_> {
         let command = executor.executor.command.clone().unwrap_or_default();
         let mut spec =
             LaunchSpec::new(self.container.clone(), [self.program.as_os_str(), OsStr::new(crate::executor::MARKER)]);
-        let mut env = environment(&command, &executor.sandbox, &executor.executor.resources, self.account);
+        let mut env = environment(&command, &executor.sandbox, &executor.executor.resources, &self.place.account);
         env.insert(VARIABLE_FRAMEWORK_ID.into(), executor.framework.id.as_ref().map_or("", |id| id.as_str()).into());
         env.insert("MESOS_AGENT_ID".into(), executor.agent_id.as_str().into());
         env.insert(VARIABLE_EXECUTOR_ID.into(), executor.executor.id.as_str().into());

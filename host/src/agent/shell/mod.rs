@@ -12,11 +12,12 @@ mod link;
 mod processes;
 mod sandboxes;
 mod users;
+mod volumes;
 mod work_dir;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,7 @@ use std::time::Duration;
 use mesos_plugin_api::v1::AgentInfo;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinHandle};
+use tokio::time::Instant;
 
 pub use config::{AgentConfig, AgentError, Bounds, Master};
 
@@ -34,9 +36,10 @@ use self::link::{MasterLink, Opened};
 use self::processes::Process;
 use self::sandboxes::{Attic, Sandboxes};
 use self::users::Users;
+use self::volumes::Volumes;
 use self::work_dir::WorkDir;
 use super::core::{Agent, Settings};
-use super::event::{Effect, Event, LocalId};
+use super::event::{Effect, Event, Launch, LocalId};
 use crate::launcher::{self, LauncherClient, LauncherEvents, Request};
 use crate::master::shell::hex;
 use crate::protocol::{AgentCall, AgentEvent};
@@ -46,6 +49,11 @@ use crate::time::Clock;
 const EVENTS_MAX: usize = 1024;
 /// How long the launcher may take to end everything.
 const STOP_TIMEOUT: Duration = Duration::from_secs(15);
+/// While the launcher has much before it, its news are taken together: each batch wakes master and framework once. Shorter than
+/// what it has before it takes.
+const NEWS_INTERVAL: Duration = Duration::from_millis(1);
+/// Launches that the launcher has before it, so that none of its threads waits for the next.
+const LAUNCHING_PER_CORE_MAX: usize = 16;
 
 /// An agent that runs.
 #[derive(Debug)]
@@ -95,7 +103,8 @@ pub async fn start(config: AgentConfig, master: Master) -> Result<AgentHandle, A
     let executors = Executors::new(work_dir.secret.clone(), events.clone());
     let socket = executors.listen(&work_dir.executor_socket())?;
     let master_slot = MasterSlot::default();
-    let core = Agent::new(settings(&config, &work_dir, port));
+    let volumes = Volumes::new(&work_dir.path);
+    let core = Agent::new(Settings { volumes: volumes.find(), ..settings(&config, &work_dir, port) });
     let (stop, stopped) = oneshot::channel();
     let mut incarnation = [0; 4];
     getrandom::fill(&mut incarnation).expect("the kernel gives random bytes");
@@ -114,8 +123,12 @@ pub async fn start(config: AgentConfig, master: Master) -> Result<AgentHandle, A
         outgoing: Vec::new(),
         launcher,
         requests: Vec::new(),
+        waiting: BTreeMap::new(),
+        launching: BTreeSet::new(),
+        launching_max: LAUNCHING_PER_CORE_MAX * std::thread::available_parallelism().map_or(1, usize::from),
         processes: BTreeMap::new(),
         users: Users::default(),
+        volumes,
         sandboxes,
         attic: Attic::open(&work_dir.path, config.bounds),
         fetcher: Arc::new(Fetcher::new(work_dir.cache(), config.bounds.cache_bytes_max, master_slot.clone())),
@@ -124,7 +137,7 @@ pub async fn start(config: AgentConfig, master: Master) -> Result<AgentHandle, A
         events,
         incarnation,
         execs,
-        outputs: bounds::watch(config.bounds.output_bytes_max),
+        outputs: bounds::Outputs::watch(config.bounds.output_bytes_max),
         program: config.program.clone().unwrap_or_else(own_program),
         exit: None,
         servers: vec![socket, server],
@@ -170,7 +183,19 @@ fn settings(config: &AgentConfig, work_dir: &WorkDir, port: u16) -> Settings {
         secret: work_dir.secret.clone(),
         boot_id: std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|id| id.trim().to_string()),
         work_dir: work_dir.path.clone(),
+        volumes: Vec::new(),
     }
+}
+
+/// What the launcher says, not before that moment.
+async fn news(
+    launched: &mut LauncherEvents,
+    at: Option<Instant>,
+) -> Result<Vec<launcher::Event>, launcher::ConnectionError> {
+    if let Some(at) = at {
+        tokio::time::sleep_until(at).await;
+    }
+    launched.next_batch().await
 }
 
 struct Shell {
@@ -187,8 +212,14 @@ struct Shell {
     launcher: LauncherClient,
     /// Requests for the next batch.
     requests: Vec<Request>,
+    /// What is to be prepared, in turn.
+    waiting: BTreeMap<LocalId, Launch>,
+    /// What the launcher has been asked to launch and hasn't said to run.
+    launching: BTreeSet<LocalId>,
+    launching_max: usize,
     processes: BTreeMap<LocalId, Process>,
     users: Users,
+    volumes: Volumes,
     sandboxes: Arc<Sandboxes>,
     attic: Attic,
     fetcher: Arc<Fetcher>,
@@ -197,7 +228,7 @@ struct Shell {
     /// Tells this process's containers from an earlier one's.
     incarnation: String,
     execs: Execs,
-    outputs: mpsc::UnboundedSender<bounds::Change>,
+    outputs: bounds::Outputs,
     program: PathBuf,
     exit: Option<String>,
     servers: Vec<AbortHandle>,
@@ -211,6 +242,7 @@ impl Shell {
         mut stopped: oneshot::Receiver<()>,
     ) -> Option<String> {
         self.handle([Event::Started]);
+        let mut news_at = None;
         while self.exit.is_none() {
             let deadline = self.core.deadline();
             let out = self.link.as_ref().filter(|_| !self.outgoing.is_empty()).map(|link| link.out.clone());
@@ -218,10 +250,14 @@ impl Shell {
             tokio::select! {
                 biased;
                 _ = &mut stopped => break,
-                events = launched.next_batch() => match events {
-                    Ok(events) => self.on_launcher(events),
-                    Err(error) => self.handle([Event::LauncherLost { cause: error.to_string() }]),
-                },
+                events = news(&mut launched, news_at) => {
+                    match events {
+                        Ok(events) => self.on_launcher(events),
+                        Err(error) => self.handle([Event::LauncherLost { cause: error.to_string() }]),
+                    }
+                    let is_busy = self.launching.len() >= self.launching_max / 2 || !self.waiting.is_empty();
+                    news_at = is_busy.then(|| Instant::now() + NEWS_INTERVAL);
+                }
                 Some(event) = inbox.recv() => {
                     let more = std::iter::from_fn(|| inbox.try_recv().ok()).take(EVENTS_MAX).collect::<Vec<_>>();
                     self.handle(std::iter::once(event).chain(more));
@@ -251,12 +287,14 @@ impl Shell {
 
     /// Until nothing more follows from what was carried out at once.
     fn carry_out(&mut self, effects: &mut Vec<Effect>) {
+        let mut next = Vec::new();
         while !effects.is_empty() {
-            for effect in std::mem::take(effects) {
+            for effect in effects.drain(..) {
                 if let Some(event) = self.perform(effect) {
-                    self.core.handle(self.clock.now(), event, effects);
+                    self.core.handle(self.clock.now(), event, &mut next);
                 }
             }
+            std::mem::swap(effects, &mut next);
         }
     }
 
@@ -269,7 +307,12 @@ impl Shell {
             Effect::Send(_) => {}
             // Nothing is kept over the end of this process yet.
             Effect::Persist { seq, .. } => return Some(Event::Persisted { seq }),
-            Effect::Prepare { id, launch } => return self.prepare(id, launch),
+            Effect::Prepare { id, launch } => drop(self.waiting.insert(id, launch)),
+            Effect::MakeVolume { record } => return self.make_volume(record),
+            Effect::RemoveVolume { id } => self.remove_volume(id),
+            Effect::Mount { id, process, sandbox, mounts } => {
+                return Some(self.mount(id, process, &sandbox, &mounts));
+            }
             Effect::Abandon { id } => self.abandon(id),
             Effect::Launch { id } => self.launch(id),
             Effect::ShareSandbox { id, framework_id, task_id, executor } => {
@@ -312,6 +355,7 @@ impl Shell {
 
     /// What doesn't go now is tried again after the launcher's next word, of which there are some if it has so much to do.
     fn flush(&mut self) {
+        self.prepare_waiting();
         if !self.requests.is_empty() {
             match self.launcher.try_send(std::mem::take(&mut self.requests)) {
                 Ok(rest) => self.requests = rest.unwrap_or_default(),
@@ -321,7 +365,7 @@ impl Shell {
     }
 
     fn clean(&mut self) {
-        let old = self.attic.take_old();
+        let old = self.attic.take_old(&self.sandboxes);
         if !old.is_empty() {
             tokio::task::spawn_blocking(move || sandboxes::remove_all(old));
         }

@@ -10,13 +10,13 @@ use mesos_plugin_api::v1::{ExitStatus, FrameworkId, Reason, TaskId};
 use tokio::task::AbortHandle;
 
 use super::Shell;
-use super::bounds::Change;
 use super::fetcher::Fetcher;
-use super::launches::{ExecutorPlace, Launching, OUTPUTS, task_environment};
-use super::sandboxes::{self, Place};
+use super::launches::{ExecutorPlace, Launching, OUTPUTS};
+use super::sandboxes::{self, Key, Owner, Place};
 use super::users::Account;
-use crate::agent::event::{Event, Launch, LocalId, Refusal};
-use crate::launcher::{self, LaunchFailed, Listed, Request, Scope};
+use super::work_dir::WorkDir;
+use crate::agent::event::{Event, Launch, LocalId, Refusal, TaskLaunch};
+use crate::launcher::{self, LaunchFailed, Request, Scope};
 
 /// Bytes of an executor's standard error that are looked at for its last line.
 const LAST_LINE_MAX: u64 = 1000;
@@ -26,13 +26,12 @@ pub(super) struct Process {
     kind: Kind,
     sandbox: PathBuf,
     preparing: Option<AbortHandle>,
+    /// Ended without a trace: the sandbox is as it was made.
+    is_untouched: bool,
 }
 
 enum Kind {
-    Own {
-        launch: Launch,
-        account: Account,
-    },
+    Own(Arc<Place>),
     /// A task within an executor.
     Shared {
         framework_id: FrameworkId,
@@ -51,23 +50,28 @@ impl Process {
 impl Shell {
     // ── before the launch ──────────────────────────────────────────────────────────────────────────────────────────────
 
+    /// Prepares what waits for it, as long as the launcher keeps up: a sandbox that isn't made yet may be a silent task's.
+    pub(super) fn prepare_waiting(&mut self) {
+        while self.launching.len() < self.launching_max
+            && let Some((id, launch)) = self.waiting.pop_first()
+        {
+            let prepared = self.prepare(id, launch);
+            self.handle(prepared);
+        }
+    }
+
     /// At once where there is nothing to fetch: a folder is made faster than a thread is woken.
-    pub(super) fn prepare(&mut self, id: LocalId, launch: Launch) -> Option<Event> {
-        let outcome = self.make_sandbox(&launch);
-        let account = match outcome {
-            Ok(account) => account,
+    fn prepare(&mut self, id: LocalId, launch: Launch) -> Option<Event> {
+        let place = match self.make_sandbox(launch) {
+            Ok(place) => Arc::new(place),
             Err(refusal) => return Some(Event::Prepared { id, outcome: Err(refusal) }),
         };
-        let sandbox = launch.sandbox().clone();
-        if let Launch::Task(task) = &launch {
-            let env = task_environment(task, &account);
-            let place = Some(Arc::new(Place { account: account.clone(), env }));
-            let framework_id = task.framework.id.clone().unwrap_or_default();
-            self.sandboxes.add(&framework_id, &task.task.id, &sandbox, place);
+        let sandbox = place.launch.sandbox().clone();
+        if let Launch::Task(task) = &place.launch {
+            self.sandboxes.add(key(task), &sandbox, Some(place.clone()));
         }
-        let work = Work::of(&launch, &account, self.fetcher.clone(), self.work_dir.plugins());
-        let kind = Kind::Own { launch, account };
-        let mut process = Process { kind, sandbox, preparing: None };
+        let work = Work::of(&place, &self.fetcher, &self.work_dir);
+        let mut process = Process { kind: Kind::Own(place), sandbox, preparing: None, is_untouched: false };
         let answer = match work {
             None => Some(Event::Prepared { id, outcome: Ok(()) }),
             Some(work) => {
@@ -84,18 +88,35 @@ impl Shell {
         answer
     }
 
-    fn make_sandbox(&mut self, launch: &Launch) -> Result<Account, Refusal> {
-        let command = match launch {
+    fn make_sandbox(&mut self, launch: Launch) -> Result<Place, Refusal> {
+        let command = match &launch {
             Launch::Task(task) => task.task.command.as_ref(),
             Launch::Executor(executor) => executor.executor.command.as_ref(),
         };
         let user = command.and_then(|command| command.user.as_deref()).unwrap_or(&launch.framework().user);
         let account = self.users.account(user);
         let account = account.map_err(|message| Refusal { reason: Reason::CommandNotLaunched, message })?;
-        if sandboxes::make(launch.sandbox(), &account)? {
+        let spare = match &launch {
+            Launch::Task(task) => {
+                if self.sandboxes.was_silent(&key(task)) {
+                    self.attic.keep_silent(&key(task));
+                }
+                self.attic.take_spare(&Owner::of(launch.sandbox(), &account.user))
+            }
+            Launch::Executor(_) => None,
+        };
+        if sandboxes::make(launch.sandbox(), spare.as_deref(), &account.user)? {
             self.attic.keep(launch.sandbox());
         }
-        Ok(account)
+        Ok(Place { launch, account })
+    }
+
+    /// Who lives in the sandbox that was made for a task or an executor.
+    pub(super) fn account_of(&self, id: LocalId) -> Option<&Account> {
+        match &self.processes.get(&id)?.kind {
+            Kind::Own(place) => Some(&place.account),
+            Kind::Shared { .. } => None,
+        }
     }
 
     pub(super) fn abandon(&mut self, id: LocalId) {
@@ -110,27 +131,27 @@ impl Shell {
         if let Err(error) = sandboxes::share(&own, &shared) {
             tracing::warn!("output of task {task} won't be found after its end: {error}");
         }
-        self.sandboxes.add(&framework, &task, &shared, None);
+        self.sandboxes.add((framework.clone(), task.clone()), &shared, None);
         let kind = Kind::Shared { framework_id: framework, task_id: task };
-        self.processes.insert(id, Process { kind, sandbox: own, preparing: None });
+        self.processes.insert(id, Process { kind, sandbox: own, preparing: None, is_untouched: false });
     }
 
     // ── launch to end ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     pub(super) fn launch(&mut self, id: LocalId) {
         let container = self.container(id);
-        let Some(Process { kind: Kind::Own { launch, account }, .. }) = self.processes.get(&id) else { return };
-        let executor = launch.plugin().map(|plugin| ExecutorPlace {
+        let Some(Process { kind: Kind::Own(place), .. }) = self.processes.get(&id) else { return };
+        let executor = place.launch.plugin().map(|plugin| ExecutorPlace {
             socket: self.work_dir.executor_socket(),
             token: self.executors.expect(id, &container),
             output_bytes_max: self.config.bounds.output_bytes_max,
             plugin: plugin_path(&self.work_dir.plugins(), &plugin.sha256),
         });
-        let launching = Launching { launch, container, account, program: &self.program, executor };
-        let sandbox = launch.sandbox().clone();
+        let launching = Launching { place, container, program: &self.program, executor };
         self.requests.push(Request::Launch(Box::new(launching.spec())));
-        // The one who looks ends after the shell.
-        let _ = self.outputs.send(Change::Started(id.0, OUTPUTS.map(|name| sandbox.join(name)).into()));
+        let sandbox = place.launch.sandbox();
+        self.outputs.started(id.0, OUTPUTS.map(|name| sandbox.join(name)).into());
+        self.launching.insert(id);
     }
 
     pub(super) fn signal(&mut self, id: LocalId, signal: i32) {
@@ -140,18 +161,27 @@ impl Shell {
 
     /// Its output is complete, its folder stays for a while.
     pub(super) fn ended(&mut self, id: LocalId) {
+        self.waiting.remove(&id);
+        self.launching.remove(&id);
         let Some(process) = self.processes.remove(&id) else { return };
         process.abandon();
-        let _ = self.outputs.send(Change::Ended(id.0));
-        match &process.kind {
-            Kind::Own { launch: Launch::Task(task), .. } => {
-                let framework_id = task.framework.id.clone().unwrap_or_default();
-                self.sandboxes.end(&framework_id, &task.task.id);
+        self.outputs.ended(id.0);
+        match process.kind {
+            Kind::Own(place) => match &place.launch {
+                Launch::Task(task) if self.sandboxes.end(key(task), process.is_untouched) => {
+                    self.attic.add_spare(key(task), process.sandbox, &place.account.user);
+                }
+                Launch::Task(_) => self.attic.add(process.sandbox),
+                Launch::Executor(_) => {
+                    self.executors.forget(id);
+                    self.attic.add(process.sandbox);
+                }
+            },
+            Kind::Shared { framework_id, task_id } => {
+                self.sandboxes.end((framework_id, task_id), false);
+                self.attic.add(process.sandbox);
             }
-            Kind::Own { launch: Launch::Executor(_), .. } => self.executors.forget(id),
-            Kind::Shared { framework_id, task_id } => self.sandboxes.end(framework_id, task_id),
         }
-        self.attic.add(process.sandbox);
         self.clean();
     }
 
@@ -164,39 +194,45 @@ impl Shell {
         number.parse().ok().map(LocalId)
     }
 
-    pub(super) fn on_launcher(&mut self, events: Vec<launcher::Event>) {
-        for event in events {
-            match event {
-                launcher::Event::Launched(launched) => self.tell(&launched.container, |id| Event::Launched { id }),
-                launcher::Event::LaunchFailed(failed) => self.on_launch_failed(&failed),
-                launcher::Event::Exited(exited) => self.on_exited(exited),
-                launcher::Event::Refused { container, message } => {
-                    tracing::debug!("the launcher refused a request for {container}: {message}");
-                }
-                launcher::Event::Welcome { .. } => {}
-                launcher::Event::Listing { containers, .. } => {
-                    tracing::debug!("{} containers", containers.iter().map(|_: &Listed| 1).sum::<usize>());
-                }
+    pub(super) fn on_launcher(&mut self, said: Vec<launcher::Event>) {
+        let events: Vec<Event> = said.into_iter().filter_map(|event| self.event_of(event)).collect();
+        self.handle(events);
+    }
+
+    /// What the core is told, if it is of a task or an executor.
+    fn event_of(&mut self, said: launcher::Event) -> Option<Event> {
+        match said {
+            launcher::Event::Launched(launched) => {
+                let id = self.id_of(&launched.container)?;
+                self.launching.remove(&id);
+                Some(Event::Launched { id })
+            }
+            launcher::Event::LaunchFailed(failed) => self.on_launch_failed(failed),
+            launcher::Event::Exited(exited) => self.on_exited(exited),
+            launcher::Event::Refused { container, message } => {
+                tracing::debug!("the launcher refused a request for {container}: {message}");
+                None
+            }
+            launcher::Event::Welcome { .. } => None,
+            launcher::Event::Listing { containers, .. } => {
+                tracing::debug!("{} containers", containers.len());
+                None
             }
         }
     }
 
-    fn tell(&mut self, container: &str, event: impl FnOnce(LocalId) -> Event) {
-        if let Some(id) = self.id_of(container) {
-            self.handle([event(id)]);
-        }
-    }
-
-    fn on_launch_failed(&mut self, failed: &LaunchFailed) {
+    fn on_launch_failed(&mut self, failed: LaunchFailed) -> Option<Event> {
         let full = [libc::ENOSPC, libc::EDQUOT].contains(&failed.errno);
         let reason = if full { Reason::SandboxFull } else { Reason::CommandNotLaunched };
         let refusal = Refusal { reason, message: failed.message.clone() };
         self.requests.push(Request::Release { container: failed.container.clone() });
-        self.execs.over(&failed.container, Err(failed.message.clone()));
-        self.tell(&failed.container, |id| Event::LaunchFailed { id, refusal });
+        self.execs.over(&failed.container, Err(failed.message));
+        let id = self.id_of(&failed.container)?;
+        self.launching.remove(&id);
+        Some(Event::LaunchFailed { id, refusal })
     }
 
-    fn on_exited(&mut self, exited: launcher::Exited) {
+    fn on_exited(&mut self, exited: launcher::Exited) -> Option<Event> {
         let exit = match exited.status {
             launcher::ExitStatus::Code(code) => ExitStatus { how: Some(How::Code(code)) },
             launcher::ExitStatus::Signal { signal, .. } => ExitStatus { how: Some(How::Signal(signal)) },
@@ -207,11 +243,26 @@ impl Shell {
             tracing::warn!("{} processes of container {} can't be killed", exited.leftover, exited.container);
         }
         self.execs.over(&exited.container, Ok(exit));
-        let process = self.id_of(&exited.container).and_then(|id| self.processes.get(&id));
-        let executor = process.filter(|process| matches!(process.kind, Kind::Own { launch: Launch::Executor(_), .. }));
-        let last_words = executor.filter(|_| !exit.success()).and_then(|process| last_line(&process.sandbox));
-        self.tell(&exited.container, |id| Event::Exited { id, exit, last_words });
+        let id = self.id_of(&exited.container)?;
+        self.launching.remove(&id);
+        let (mut last_words, mut output_bytes) = (None, None);
+        if let Some(Process { kind: Kind::Own(place), sandbox, is_untouched, .. }) = self.processes.get_mut(&id) {
+            match &place.launch {
+                Launch::Task(_) => {
+                    let look = sandboxes::look(sandbox, &place.account.user);
+                    output_bytes = look.output_bytes;
+                    *is_untouched = look.is_untouched && exited.is_alone;
+                }
+                Launch::Executor(_) if !exit.success() => last_words = last_line(sandbox),
+                Launch::Executor(_) => {}
+            }
+        }
+        Some(Event::Exited { id, exit, last_words, output_bytes })
     }
+}
+
+fn key(task: &TaskLaunch) -> Key {
+    (task.framework.id.clone().unwrap_or_default(), task.task.id.clone())
 }
 
 pub(super) fn plugin_path(folder: &std::path::Path, sha256: &str) -> PathBuf {
@@ -236,24 +287,23 @@ struct Work {
     fetcher: Arc<Fetcher>,
     uris: Vec<mesos_plugin_api::v1::Uri>,
     plugin: Option<(String, String, PathBuf)>,
-    sandbox: PathBuf,
-    account: Account,
+    place: Arc<Place>,
 }
 
 impl Work {
-    fn of(launch: &Launch, account: &Account, fetcher: Arc<Fetcher>, plugins: PathBuf) -> Option<Self> {
-        let command = match launch {
+    fn of(place: &Arc<Place>, fetcher: &Arc<Fetcher>, work_dir: &WorkDir) -> Option<Self> {
+        let command = match &place.launch {
             Launch::Task(task) => task.task.command.as_ref(),
             Launch::Executor(executor) => executor.executor.command.as_ref(),
         };
         let uris = command.map(|command| command.uris.clone()).unwrap_or_default();
-        let plugin = launch.plugin().map(|plugin| {
+        let plugin = place.launch.plugin().map(|plugin| {
             let name = format!("{} {}", plugin.name, plugin.version);
-            (name, plugin.sha256.clone(), plugin_path(&plugins, &plugin.sha256))
+            (name, plugin.sha256.clone(), plugin_path(&work_dir.plugins(), &plugin.sha256))
         });
         let plugin = plugin.filter(|(_, _, path)| !path.exists());
         let idle = uris.is_empty() && plugin.is_none();
-        (!idle).then(|| Self { fetcher, uris, plugin, sandbox: launch.sandbox().clone(), account: account.clone() })
+        (!idle).then(|| Self { fetcher: fetcher.clone(), uris, plugin, place: place.clone() })
     }
 
     async fn run(self) -> Result<(), Refusal> {
@@ -265,7 +315,7 @@ impl Work {
             })?;
         }
         for uri in &self.uris {
-            self.fetcher.fetch(uri, &self.sandbox, &self.account).await?;
+            self.fetcher.fetch(uri, self.place.launch.sandbox(), &self.place.account).await?;
         }
         Ok(())
     }

@@ -5,6 +5,7 @@
 mod env;
 mod executors;
 mod files;
+mod silent;
 mod tasks;
 
 /// Runs before `main`.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::unistd::{Gid, Uid, User as Entry, getgrouplist};
@@ -22,16 +23,16 @@ pub(super) struct Account {
 
 #[derive(Debug, Default)]
 pub(super) struct Users {
-    known: BTreeMap<String, (Instant, Result<Account, String>)>,
+    known: BTreeMap<String, (Instant, Result<Arc<Account>, String>)>,
 }
 
 impl Users {
     /// The account of that name, or why no task can run as it here.
-    pub(super) fn account(&mut self, name: &str) -> Result<Account, String> {
+    pub(super) fn account(&mut self, name: &str) -> Result<Arc<Account>, String> {
         match self.known.get(name) {
             Some((at, account)) if at.elapsed() < ENTRY_AGE_MAX => account.clone(),
             _ => {
-                let account = look_up(name).and_then(permitted);
+                let account = look_up(name).and_then(permitted).map(Arc::new);
                 self.known.insert(name.to_string(), (Instant::now(), account.clone()));
                 account
             }

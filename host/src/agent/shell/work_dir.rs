@@ -3,6 +3,7 @@
 //! ```text
 //! agent.lock  agent.secret  executor.sock  launcher.{sock,lock,log}
 //! sandboxes/FRAMEWORK/TASK   executors/FRAMEWORK/EXECUTOR   plugins/SHA256.so   cache/
+//! volumes/USER/FRAMEWORK/NAME
 //! ```
 
 use std::fs::{self, File, OpenOptions};
@@ -35,7 +36,7 @@ impl WorkDir {
         let path = path.canonicalize().map_err(io_error("find", path))?;
         let lock = lock(&path)?;
         make_folder(&path, PASSAGE)?;
-        for folder in ["sandboxes", "executors", "plugins"] {
+        for folder in ["sandboxes", "executors", "plugins", "volumes"] {
             make_folder(&path.join(folder), PASSAGE)?;
         }
         make_folder(&path.join("cache"), 0o700)?;

@@ -44,7 +44,7 @@ impl TestEnv {
             id: None,
         };
         let (version, secret, boot_id, work_dir) = ("1".into(), b"secret".to_vec(), None, "/work".into());
-        let agent = Agent::new(Settings { info, version, secret, boot_id, work_dir });
+        let agent = Agent::new(Settings { info, version, secret, boot_id, work_dir, volumes: Vec::new() });
         Self { agent, now: Time(1_000), effects: Vec::new(), persists: true, prepares: true }
     }
 
@@ -146,7 +146,7 @@ impl TestEnv {
     }
 
     pub(super) fn exited(&mut self, id: u64, exit: ExitStatus) {
-        self.on(Event::Exited { id: LocalId(id), exit, last_words: None });
+        self.on(Event::Exited { id: LocalId(id), exit, last_words: None, output_bytes: None });
     }
 
     pub(super) fn refused(&mut self, id: u64, reason: Reason) {

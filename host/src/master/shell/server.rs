@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mesos_plugin_api::v1::scheduler;
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::TcpUserTimeout;
 use nix::unistd::{Uid, User};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -26,8 +28,12 @@ use crate::protocol::{AgentCallBatch, AgentEventBatch, BlobChunk, BlobName, Blob
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// How long a client may be silent before it is asked, and how long it may take to answer.
+/// How long a client's machine may be silent before it is asked.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// Between further questions, and how many of them stay without an answer before the connection is over.
+const ASK_AGAIN: (Duration, u32) = (Duration::from_secs(2), 3);
+/// How long what was sent may stay without an answer.
+const ANSWER_MAX_MS: u32 = 10_000;
 
 /// Serves until the task is aborted.
 pub(super) async fn serve(listener: TcpListener, master: LocalMaster, token: Option<String>) {
@@ -40,17 +46,27 @@ pub(super) async fn serve(listener: TcpListener, master: LocalMaster, token: Opt
     let router = Routes::new(grpc).into_axum_router().reset_fallback().merge(face);
     let served = tonic::transport::Server::builder()
         .accept_http1(true)
-        .http2_keepalive_interval(Some(KEEP_ALIVE))
-        .http2_keepalive_timeout(Some(KEEP_ALIVE))
         .initial_stream_window_size(4 << 20)
         .initial_connection_window_size(16 << 20)
         .add_routes(Routes::from(router))
-        // Or each answer of two pieces waits 40 ms for an acknowledgement.
-        .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)))
+        .serve_with_incoming(connections(listener))
         .await;
     if let Err(error) = served {
         tracing::error!(%error, "the master's port failed");
     }
+}
+
+/// Connections end with their machines or processes. The kernels ask each other, and not the programs: a command that somebody
+/// stopped with Ctrl-Z is still there, and so is its job.
+fn connections(listener: TcpListener) -> TcpIncoming {
+    // Connections inherit it.
+    if let Err(error) = setsockopt(&listener, TcpUserTimeout, &ANSWER_MAX_MS) {
+        tracing::warn!(%error, "clients whose machine is lost are noticed late");
+    }
+    let (interval, times) = ASK_AGAIN;
+    // Without the first, each answer of two pieces waits 40 ms for an acknowledgement.
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEP_ALIVE));
+    incoming.with_keepalive_interval(Some(interval)).with_keepalive_retries(Some(times))
 }
 
 struct Service {

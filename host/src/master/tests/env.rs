@@ -10,8 +10,8 @@ use mesos_plugin_api::v1::{
 
 use crate::master::{Caller, Effect, Event, LinkId, Master, MasterConfig};
 use crate::protocol::{
-    AgentCall, ListTasks, OperatorCall, OperatorReply, Register, StatusUpdate, TaskRecord, agent_call, agent_event,
-    operator_call, operator_reply,
+    AgentCall, ListTasks, OperatorCall, OperatorReply, Register, StatusUpdate, TaskRecord, VolumeRecord, agent_call,
+    agent_event, operator_call, operator_reply,
 };
 
 /// A master, whose invariants are checked after every event.
@@ -23,6 +23,8 @@ pub(super) struct TestEnv {
     /// As whom schedulers and operators connect.
     pub(super) caller: Caller,
     pub(super) effects: Vec<Effect>,
+    /// What the next agent that registers has on its disk.
+    pub(super) volumes_found: Vec<VolumeRecord>,
 }
 
 impl TestEnv {
@@ -35,6 +37,7 @@ impl TestEnv {
             agents: Vec::new(),
             caller: Caller::default(),
             effects: Vec::new(),
+            volumes_found: Vec::new(),
         }
     }
 
@@ -76,8 +79,15 @@ impl TestEnv {
             attributes: Vec::new(),
             id: id.map(AgentId::from),
         };
-        let register =
-            Register { agent, version: "1".into(), secret: vec![1], boot_id: None, tasks, executors: Vec::new() };
+        let register = Register {
+            agent,
+            version: "1".into(),
+            secret: vec![1],
+            boot_id: None,
+            tasks,
+            executors: Vec::new(),
+            volumes: std::mem::take(&mut self.volumes_found),
+        };
         self.agents.push(link);
         self.agent_says(link, agent_call::Call::Register(register));
     }
@@ -148,6 +158,16 @@ impl TestEnv {
 
     /// Time passes; agents that are connected have answered pings meanwhile.
     pub(super) fn after(&mut self, duration: Duration) {
+        let mut left = duration;
+        while !left.is_zero() {
+            let step = left.min(MasterConfig::default().ping_interval);
+            self.sleep(step);
+            left -= step;
+        }
+    }
+
+    /// The same at once: the master hears of nothing in between, and of the answers only then.
+    pub(super) fn sleep(&mut self, duration: Duration) {
         self.now = self.now + duration;
         for link in self.agents.clone() {
             let call = Some(agent_call::Call::Pong(crate::protocol::Pong {}));

@@ -56,6 +56,20 @@ pub enum ArgumentError {
     /// Nothing to run.
     #[error("no program given: mesos run-mpi -n 4 ./program arguments…")]
     NoProgram,
+    /// The habit of mpirun's users, which reads as `-n p`.
+    #[error("-np is mpirun's word: write -n here")]
+    Np,
+    /// Several programs, as mpirun takes them.
+    #[error(
+        "{before:?} : {after:?}: one job runs one program on all its ranks; start one job each, or let a script choose by MESOS_RANK. A \
+         program that takes a ':' itself can be started by one, too: sh -c '…'"
+    )]
+    SeveralPrograms {
+        /// The first program.
+        before: String,
+        /// The word after the colon.
+        after: String,
+    },
     /// Environment and arguments are too large.
     #[error(
         "environment and arguments take {bytes} bytes, at most {ENVIRONMENT_BYTES_MAX} can go to every rank; the largest is \
@@ -90,6 +104,7 @@ type Result<T> = std::result::Result<T, ArgumentError>;
 /// The first thing that is wrong with it, with flag and value.
 pub fn plan(invocation: &Invocation) -> Result<Plan> {
     let program = invocation.trailing.first().filter(|program| !program.is_empty()).ok_or(ArgumentError::NoProgram)?;
+    one_program(&invocation.trailing)?;
     let shape = Shape::read(invocation)?;
     let (input, input_file) = input(invocation, shape.ranks)?;
     let job = Job {
@@ -120,6 +135,15 @@ pub fn plan(invocation: &Invocation) -> Result<Plan> {
         kvs_name: None,
     };
     Ok(Plan { job, bcast: invocation.flag("bcast"), input_file, named: invocation.value("name").is_some() })
+}
+
+/// Who is used to mpirun would get the first program, on other ranks than they think, with the others as its arguments.
+fn one_program(words: &[Vec<u8>]) -> Result<()> {
+    let text = |word: &[u8]| String::from_utf8_lossy(word).into_owned();
+    match words.iter().position(|word| word == b":").and_then(|colon| words.get(colon + 1)) {
+        Some(after) => Err(ArgumentError::SeveralPrograms { before: text(&words[0]), after: text(after) }),
+        None => Ok(()),
+    }
 }
 
 /// Ranks and nodes, which depend on each other.
@@ -162,6 +186,7 @@ fn count(invocation: &Invocation, name: &str, flag: &'static str, what: &str) ->
     match text.parse() {
         Ok(0) => Err(value(flag, text, format!("at least one of the {what} is needed"))),
         Ok(count) => Ok(Some(count)),
+        Err(_) if text == "p" => Err(ArgumentError::Np),
         Err(_) => Err(value(flag, text, format!("not a number of {what}"))),
     }
 }

@@ -4,6 +4,7 @@ use mesos_plugin_api::v1::command::Cluster;
 use mesos_plugin_api::v1::{AgentInfo, Resources};
 use thiserror::Error;
 
+use crate::hostlist::by_number;
 use crate::messages::Job;
 
 /// What the executor takes on each agent, in megabytes; its share of the processor is too small to name.
@@ -98,7 +99,7 @@ pub fn check(job: &Job, cluster: &Cluster) -> Result<(), CapacityError> {
     known("-x", &job.exclude_hosts, cluster)?;
     let mut slots: Vec<(&str, u64)> =
         candidates(job, cluster).map(|agent| (agent.hostname.as_str(), slots_on(job, agent))).collect();
-    slots.sort_by_key(|(_, slots)| std::cmp::Reverse(*slots));
+    slots.sort_by_cached_key(|(host, slots)| (std::cmp::Reverse(*slots), by_number(host)));
     let agents = agents_text(&slots);
     let each = each_text(job);
     let fitting = slots.iter().filter(|(_, slots)| *slots > 0).count();
@@ -125,8 +126,9 @@ fn known(flag: &'static str, hosts: &[String], cluster: &Cluster) -> Result<(), 
     match hosts.iter().find(|host| !is_known(host)) {
         None => Ok(()),
         Some(host) => {
-            let names: Vec<&str> =
-                cluster.agents.iter().take(AGENTS_NAMED_MAX).map(|agent| agent.hostname.as_str()).collect();
+            let mut names: Vec<&str> = cluster.agents.iter().map(|agent| agent.hostname.as_str()).collect();
+            names.sort_by_cached_key(|name| by_number(name));
+            names.truncate(AGENTS_NAMED_MAX);
             Err(CapacityError::UnknownHost { flag, host: host.clone(), known: names.join(", ") })
         }
     }

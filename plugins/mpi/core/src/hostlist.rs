@@ -74,6 +74,19 @@ fn numbers(range: &str) -> Option<impl Iterator<Item = String>> {
     sane.then(|| (from..=to).map(move |number| format!("{number:0width$}")))
 }
 
+/// A key that sorts `n9` before `n10`, as people number their hosts.
+pub fn by_number(hostname: &str) -> Vec<(String, u64)> {
+    let mut key = Vec::new();
+    let mut rest = hostname;
+    while !rest.is_empty() {
+        let text = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let digits = rest[text..].find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len() - text);
+        key.push((rest[..text].to_string(), rest[text..text + digits].parse().unwrap_or(u64::MAX)));
+        rest = &rest[text + digits..];
+    }
+    key
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,5 +111,12 @@ mod tests {
             assert!(matches!(expand(list), Err(HostlistError::Malformed { .. })), "{list}");
         }
         assert!(matches!(expand("n[1-999999999]"), Err(HostlistError::TooMany { .. })));
+    }
+
+    #[test]
+    fn hosts_are_sorted_by_their_numbers() {
+        let mut hosts = ["n10", "n9", "m2", "n9-b", "n", "7"];
+        hosts.sort_by_key(|host| by_number(host));
+        assert_eq!(hosts, ["7", "m2", "n9", "n9-b", "n10", "n"]);
     }
 }

@@ -18,7 +18,7 @@ impl CommandHost for FakeHost {
         Ok(RunFrameworkResult { exit_code: 7, framework_id: None })
     }
 
-    fn request(&self, _: &str, _: Vec<u8>, _: &mut dyn FnMut(&[u8])) -> Result<(), String> {
+    fn request(&self, _: &str, _: Vec<u8>, _: &mut mesos_plugin_api::command::Pieces<'_>) -> Result<(), String> {
         unreachable!("a job takes no requests")
     }
 

@@ -170,9 +170,8 @@ impl World {
     }
 
     fn pass(&mut self, input: &mut Input<'_>) {
-        let at = self.master.deadline().filter(|_| !input.seldom());
-        let nanos = input.number().min(1 << 40);
-        self.now = at.unwrap_or(Time(self.now.0 + nanos)).max(self.now);
+        let at = self.master.deadline();
+        self.now = input.later(self.now, at);
         self.handle(Event::DeadlinePassed);
     }
 

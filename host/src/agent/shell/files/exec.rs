@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,8 +16,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
-use super::super::launches::{argv, working_directory};
+use super::super::launches::{argv, task_environment, working_directory};
 use super::super::sandboxes::{Place, Sandbox};
+use crate::agent::event::Launch;
 use crate::launcher::{LaunchSpec, LauncherClient, Request, Scope};
 use crate::protocol::exec_output::Output;
 use crate::protocol::{ExecInput, ExecOutput, ExecStart, exec_input};
@@ -74,14 +75,14 @@ impl Execs {
         start: ExecStart,
         input: Streaming<ExecInput>,
     ) -> Result<ReceiverStream<Result<ExecOutput, Status>>, Status> {
-        let Some(place) = sandbox.place.clone() else {
+        let (Some(place), Some(path)) = (&sandbox.place, &sandbox.path) else {
             return Err(Status::failed_precondition(
                 "the task has ended, or runs within an executor; nothing can run beside it",
             ));
         };
         let number = self.last.fetch_add(1, Ordering::Relaxed);
         let container = format!("{CONTAINER_PREFIX}{}-{number}", self.incarnation);
-        let (spec, ends) = spec(&container, &sandbox.path, &place, &start)
+        let (spec, ends) = spec(&container, path, place, &start)
             .map_err(|error| Status::resource_exhausted(format!("cannot make the command's descriptors: {error}")))?;
         let (over, outcome) = oneshot::channel();
         self.waiting().insert(container.clone(), over);
@@ -152,14 +153,10 @@ impl Execs {
     }
 }
 
-fn spec(
-    container: &str,
-    sandbox: &std::path::Path,
-    place: &Place,
-    start: &ExecStart,
-) -> io::Result<(LaunchSpec, Ends)> {
+fn spec(container: &str, sandbox: &Path, place: &Place, start: &ExecStart) -> io::Result<(LaunchSpec, Ends)> {
     let mut spec = LaunchSpec::new(container, argv(&start.command));
-    let mut env: BTreeMap<_, _> = place.env.iter().cloned().collect();
+    let Launch::Task(task) = &place.launch else { panic!("only tasks are found by their names") };
+    let mut env: BTreeMap<_, _> = task_environment(task, &place.account).into_iter().collect();
     use std::os::unix::ffi::OsStringExt;
     env.extend(
         start

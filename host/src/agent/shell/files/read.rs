@@ -71,9 +71,10 @@ impl Reader {
 
     /// The folders of the files, or of what of them is there.
     fn watch(&self, follower: &mut Follower) {
+        let Some(sandbox) = &self.sandbox.path else { return };
         for wanted in &self.files {
             for folder in wanted.path.ancestors().skip(1) {
-                if follower.watch(&self.sandbox.path.join(folder)).is_ok() {
+                if follower.watch(&sandbox.join(folder)).is_ok() {
                     break;
                 }
             }
@@ -84,7 +85,8 @@ impl Reader {
     async fn drain(&mut self, index: usize) -> Result<bool, Status> {
         let wanted = &mut self.files[index];
         if wanted.file.is_none() {
-            wanted.file = open(&self.sandbox.path, &wanted.path).map_err(|error| refused(&wanted.path, &error))?;
+            let opened = self.sandbox.path.as_ref().map(|sandbox| open(sandbox, &wanted.path)).transpose();
+            wanted.file = opened.map_err(|error| refused(&wanted.path, &error))?.flatten();
         }
         let Some(file) = wanted.file.clone() else { return Ok(true) };
         loop {
@@ -104,6 +106,10 @@ impl Reader {
     }
 
     async fn finish(self, over: bool) -> Result<(), Status> {
+        let missing = self.files.iter().find(|wanted| wanted.file.is_none() && !is_output(&wanted.path));
+        if let Some(missing) = missing.filter(|_| !self.follow) {
+            return Err(Status::not_found(format!("there is no {} in the sandbox", missing.path.display())));
+        }
         for (file, wanted) in (0..).zip(&self.files) {
             let chunk = FileChunk { file, offset: wanted.offset, data: None, end: over.then_some(true) };
             // The reader is gone, otherwise.
@@ -111,6 +117,11 @@ impl Reader {
         }
         Ok(())
     }
+}
+
+/// A task that never started has written nothing: that is no mistake of whoever asks.
+fn is_output(path: &Path) -> bool {
+    path == Path::new("stdout") || path == Path::new("stderr")
 }
 
 /// The next bytes from there on, and where they are: bytes that were freed to bound the file are passed over.

@@ -4,11 +4,11 @@ use mesos_plugin_api::Time;
 use mesos_plugin_api::v1::{CommandInfo, ExitStatus, Resources};
 
 use super::env::{TestEnv, framework_id, shell};
-use crate::protocol::agents::AgentClient;
-use crate::protocol::{ExecStart, ReadFile, ReadFiles, SandboxAccess, exec_input, exec_output, token};
+use crate::protocol::agents::{AgentClient, Answers};
+use crate::protocol::{ExecStart, FileChunk, ReadFile, ReadFiles, SandboxAccess, exec_input, exec_output, token};
 
 impl TestEnv {
-    fn access(&self, task: &str) -> SandboxAccess {
+    pub(super) fn access(&self, task: &str) -> SandboxAccess {
         let secret = std::fs::read(self.dir.path().join("work/agent.secret")).expect("a secret");
         let expires = Time(u64::MAX);
         let token = token::sign(&secret, &framework_id(), &task.into(), expires);
@@ -20,18 +20,23 @@ impl TestEnv {
         }
     }
 
-    async fn client(&self) -> AgentClient {
+    pub(super) async fn client(&self) -> AgentClient {
         let port = self.agent.as_ref().expect("an agent").port();
         AgentClient::connect("127.0.0.1", port.into()).await.expect("an agent")
     }
 
-    fn files(&self, task: &str, files: &[(&str, u64)], follow: bool) -> ReadFiles {
+    pub(super) fn files(&self, task: &str, files: &[(&str, u64)], follow: bool) -> ReadFiles {
         let file = |(path, offset): &(&str, u64)| ReadFile { path: (*path).into(), offset: Some(*offset) };
         ReadFiles { access: self.access(task), files: files.iter().map(file).collect(), follow: Some(follow) }
     }
 
+    /// What is written to a task's output from now on; returns when the agent follows it.
+    pub(super) async fn follow(&self, task: &str) -> Answers<FileChunk> {
+        self.client().await.read(self.files(task, &[("stdout", 0), ("stderr", 0)], true)).await.expect("a stream")
+    }
+
     /// All of some files: their bytes from the first offset on, and whether each was said to have ended.
-    async fn read(&self, files: ReadFiles) -> Vec<(Vec<u8>, bool)> {
+    pub(super) async fn read(&self, files: ReadFiles) -> Vec<(Vec<u8>, bool)> {
         let mut all = vec![(Vec::new(), false); files.files.len()];
         let mut next: Vec<u64> = files.files.iter().map(|file| file.offset.unwrap_or(0)).collect();
         let mut chunks = self.client().await.read(files).await.expect("a stream");

@@ -107,6 +107,17 @@ fn an_environment_that_is_too_large_is_refused_with_its_largest_variable() {
 }
 
 #[test]
+fn what_only_mpirun_understands_is_refused() {
+    assert_eq!(error(&[("ntasks", "p")]), "-np is mpirun's word: write -n here");
+    let several = plan(&invocation(&[], &["./a", "-x", ":", "-n", "2", "./b"])).unwrap_err().to_string();
+    assert!(several.starts_with("\"./a\" : \"-n\": one job runs one program"), "{several}");
+    assert!(
+        plan(&invocation(&[], &["./a", "a:b", ":"])).is_ok(),
+        "a colon that separates nothing is the program's own"
+    );
+}
+
+#[test]
 fn no_program_is_said() {
     assert_eq!(plan(&invocation(&[], &[])), Err(ArgumentError::NoProgram));
 }

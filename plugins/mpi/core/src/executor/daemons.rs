@@ -105,8 +105,9 @@ impl Daemons {
         process: u64,
         exit: ExitStatus,
         message: Option<String>,
+        stopping: bool,
         calls: &mut ExecutorCalls,
-    ) -> Option<RankEnded> {
+    ) {
         if process >= FEEDERS {
             self.input.reader_ended(process, calls);
         } else if process == MPIRUN {
@@ -114,9 +115,9 @@ impl Daemons {
             tell(calls, Tell::MpirunEnded(MpirunEnded { exit, message }));
         } else {
             let knock = process - process_of(0);
-            tell(calls, Tell::DaemonEnded(DaemonEnded { knock, exit, message }));
+            let stopped = stopping.then_some(true);
+            tell(calls, Tell::DaemonEnded(DaemonEnded { knock, exit, message, stopped }));
         }
-        None
     }
 }
 

@@ -190,7 +190,10 @@ impl NodeExecutor {
         self.processes.ended(process);
         let ended = match &mut self.work {
             Some(Work::Ranks(ranks)) => ranks.ended(process, exit, message, calls),
-            Some(Work::Daemons(daemons)) => daemons.ended(process, exit, message, calls),
+            Some(Work::Daemons(daemons)) => {
+                daemons.ended(process, exit, message, self.processes.stopping(), calls);
+                None
+            }
             None => None,
         };
         if let Some(ended) = ended {

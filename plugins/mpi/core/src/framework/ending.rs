@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use mesos_plugin_api::{Calls, Time};
 
+use super::mpirun::Mpirun;
 use super::nodes::GANG;
 use super::{FAILURE_GRACE, GIVE_UP, JobFramework, Phase, Timer};
 use crate::messages::Stop;
@@ -47,6 +48,9 @@ impl JobFramework {
             return;
         }
         self.phase = Phase::Done;
+        if let Some(failure) = self.mpirun.as_ref().and_then(Mpirun::first_failure) {
+            self.outcome.fail(failure);
+        }
         for timer in [Timer::GiveUp, Timer::TimeLimit, Timer::SignalGrace, Timer::MpirunStart, Timer::MpirunEnd] {
             calls.cancel_timer(timer as u64);
         }

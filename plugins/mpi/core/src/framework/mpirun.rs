@@ -80,6 +80,11 @@ impl Mpirun {
         }
     }
 
+    /// What went wrong, also what came to light when all seemed well.
+    pub(super) fn first_failure(&self) -> Option<Verdict> {
+        self.records.first()
+    }
+
     pub(super) fn rank_ended(&mut self, ended: &RankEnded, host: &str) {
         self.records.rank_ended(ended, host);
     }
@@ -116,7 +121,9 @@ impl JobFramework {
         let Some(mpirun) = &mut self.mpirun else { return };
         let answer = AnswerDaemon { knock: ended.knock, exit_code: ended.exit.shell_code(), message: None };
         let running = !mpirun.ended && self.phase == Phase::Running;
-        if running && !ended.exit.success() {
+        // Nodes are heard in no order: this one may have ended before mpirun, which says 0 whatever happened.
+        let killed = ended.exit.shell_code() > 128 && !ended.stopped();
+        if (running && !ended.exit.success()) || (mpirun.ended && killed) {
             mpirun.records.daemon_ended(daemon_failed(&ended, &host));
         }
         self.nodes[MPIRUN_NODE].send(Do::AnswerDaemon(answer), calls);

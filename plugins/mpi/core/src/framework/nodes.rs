@@ -8,6 +8,7 @@ use mesos_plugin_api::v1::{
 use prost::Message;
 
 use crate::capacity::{PER_AGENT_MEM_MB, per_rank};
+use crate::hostlist::by_number;
 use crate::messages::order::Order as Do;
 use crate::messages::{Distribution, Inspected, Job, Node, Order};
 use crate::placement::Placement;
@@ -82,19 +83,6 @@ pub(super) fn nodes(offer: &Offer) -> Vec<NodeState> {
     (0..).zip(parts).map(|(index, part)| NodeState::new(index, part)).collect()
 }
 
-/// Sorts `n9` before `n10`, as people number their hosts: ranks then follow the hosts' names, whoever registered first.
-fn by_number(hostname: &str) -> Vec<(String, u64)> {
-    let mut key = Vec::new();
-    let mut rest = hostname;
-    while !rest.is_empty() {
-        let text = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-        let digits = rest[text..].find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len() - text);
-        key.push((rest[..text].to_string(), rest[text..text + digits].parse().unwrap_or(u64::MAX)));
-        rest = &rest[text + digits..];
-    }
-    key
-}
-
 /// The task of each node.
 pub(super) fn tasks(job: &Job, plugin: &PluginRef, nodes: &[NodeState], placement: &Placement) -> Vec<TaskInfo> {
     nodes.iter().map(|node| task(job, plugin, node, nodes.len(), placement)).collect()
@@ -142,16 +130,4 @@ pub(super) fn ranges(numbers: &[u32]) -> String {
         run => run.iter().map(u32::to_string).collect(),
     };
     numbers.chunk_by(|a, b| a + 1 == *b).map(text).collect::<Vec<_>>().join(",")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::by_number;
-
-    #[test]
-    fn hosts_are_sorted_by_their_numbers() {
-        let mut hosts = ["n10", "n9", "m2", "n9-b", "n", "7"];
-        hosts.sort_by_key(|host| by_number(host));
-        assert_eq!(hosts, ["7", "m2", "n9", "n9-b", "n10", "n"]);
-    }
 }

@@ -76,6 +76,17 @@ fn mpirun_is_not_believed_when_a_daemon_died() {
 }
 
 #[test]
+fn mpirun_s_word_may_come_before_the_end_of_the_daemon_that_it_keeps_quiet_about() {
+    let mut world = running();
+    world.exits_at_once(&[(0, MPIRUN, ExitStatus::code(0)), (1, 9, ExitStatus::signal(9))]);
+    assert_eq!(world.finished().0, 137);
+
+    let mut world = running();
+    world.exits_at_once(&[(0, MPIRUN, ExitStatus::code(0))]);
+    assert_eq!(world.finished(), (0, String::new()), "daemons that are stopped after it are no failures");
+}
+
+#[test]
 fn mpirun_that_hangs_after_a_daemon_died_is_killed() {
     let mut world = running();
     world.exit(1, 9, ExitStatus::signal(9));

@@ -186,6 +186,12 @@ impl<S: Script> World<S> {
         self.run();
     }
 
+    /// All of these before anybody hears of one; in this order.
+    pub fn exits_at_once(&mut self, exits: &[(usize, u64, ExitStatus)]) {
+        exits.iter().for_each(|(node, process, exit)| self.step(*node, *process, Step::Exit(*exit)));
+        self.run();
+    }
+
     /// The host could not launch it.
     pub fn launch_failed(&mut self, node: usize, process: u64, message: &str, errno: i32) {
         self.nodes[node].live.remove(&process);
@@ -328,6 +334,7 @@ impl<S: Script> World<S> {
             Call::AnswerKnock(answer) => self.answers.push((answer.knock, answer.exit_code)),
             Call::SetTimer(timer) => self.nodes[node].kill_at = Some(Time(timer.at_ns)),
             Call::CancelTimer(_) => self.nodes[node].kill_at = None,
+            Call::ToShell(_) => panic!("this half has no shell"),
             Call::Exit(_) => {
                 assert!(self.nodes[node].live.is_empty(), "an executor goes after its processes");
                 self.nodes[node].exited = true;

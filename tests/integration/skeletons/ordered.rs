@@ -1,0 +1,44 @@
+//! Services in order, on volumes that outlive them.
+
+use std::time::Duration;
+
+use harness::{Cluster, Running};
+
+use super::installed;
+
+fn start(cluster: &Cluster) -> Running {
+    let cmd = cluster.mesos(["ordered", "store", "keeper", "server", "gateway"]);
+    cmd.env("MESOS_PLUGIN_DIR", cluster.home.folder().join("plugins")).limit(Duration::from_secs(120)).start()
+}
+
+/// What each service said, in order, when all are ready: name, port, lines that it found.
+fn ready(running: &mut Running) -> Vec<[String; 3]> {
+    let text = running.wait_for_lines(3, "ready services", |line| line.contains(" is ready: "));
+    let words = |line: &str| -> Vec<String> { line.split_whitespace().map(str::to_string).collect() };
+    let lines = text.lines().filter(|line| line.contains(" is ready: ")).map(words);
+    lines.map(|words| [words[0].clone(), words[6].clone(), words[8].clone()]).collect()
+}
+
+#[test]
+fn services_start_in_order_drain_in_reverse_and_come_back_on_their_volumes() {
+    let cluster = Cluster::up(2);
+    installed(&cluster, "ordered");
+    let mut first = start(&cluster);
+    let before = ready(&mut first);
+    assert_eq!(before.iter().map(|said| said[0].as_str()).collect::<Vec<_>>(), ["keeper", "server", "gateway"]);
+    assert!(before.iter().all(|said| said[2] == "0"), "all is new: {before:?}");
+    first.ctrl_c();
+    let stopped = first.wait().expect_success();
+    let down: Vec<&str> = stopped.stdout.lines().filter(|line| line.contains(" is down: ")).collect();
+    let drained = |name: &str| format!("{name} is down: drained with 2 lines");
+    assert_eq!(down, ["gateway", "server", "keeper"].map(drained), "{stopped}");
+
+    let mut second = start(&cluster);
+    let after = ready(&mut second);
+    for (before, after) in before.iter().zip(&after) {
+        assert_eq!((&before[0], &before[1], "2"), (&after[0], &after[1], after[2].as_str()), "its data and its port");
+    }
+    second.ctrl_c();
+    second.wait().expect_success();
+    cluster.stop_and_assert_nothing_left();
+}
