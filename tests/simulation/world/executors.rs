@@ -221,7 +221,9 @@ impl World {
                     self.executor_hears(pid, HalfEvent::Kill(Kill { task_id, grace_ms }));
                 }
                 Some(Body::Message(data)) => {
-                    self.watch.see(self.now, &Sight::ExecutorHeard { pid, data: &data });
+                    if matches!(executor.half, Some(Half::Random(_))) {
+                        self.watch.see(self.now, &Sight::ExecutorHeard { pid, data: &data });
+                    }
                     self.executor_hears(pid, HalfEvent::Message(Message { data }));
                 }
                 Some(Body::Shutdown(Shutdown {})) => self.executor_hears(pid, HalfEvent::Shutdown(Shutdown {})),

@@ -75,6 +75,7 @@ const STEPS: &[Step] = &[
     Step { name: "lifecycle", action: Action::Integration },
     Step { name: "volumes", action: Action::Integration },
     Step { name: "skeletons", action: Action::Integration },
+    Step { name: "failover", action: Action::Integration },
     Step { name: "mpi", action: Action::Turns },
 ];
 
