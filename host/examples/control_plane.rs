@@ -158,7 +158,7 @@ impl Flood {
         for offer in offers {
             let mut tasks = Vec::new();
             for part in &offer.parts {
-                let fit = u32::try_from(part.resources.times(&each)).unwrap_or(u32::MAX);
+                let fit = part.resources.times(&each);
                 let numbers = self.launched..self.tasks.min(self.launched.saturating_add(fit));
                 self.launched = numbers.end;
                 tasks.extend(numbers.map(|number| {
