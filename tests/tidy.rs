@@ -19,8 +19,14 @@ use std::path::Path;
 use source::Source;
 
 /// Folders of cores: state machines without I/O, clock and chance. Files named `shell.rs` and folders named `shell` in them are not.
-const CORES: &[&str] =
-    &["host/src/allocator", "host/src/master", "host/src/agent", "host/src/framework", "plugins/mpi/core/src"];
+const CORES: &[&str] = &[
+    "host/src/allocator",
+    "host/src/master",
+    "host/src/registry",
+    "host/src/agent",
+    "host/src/framework",
+    "plugins/mpi/core/src",
+];
 
 /// The only place that names the ABI crate, so that it can be replaced.
 const ABI: &str = "plugin-api/src/abi";

@@ -18,6 +18,9 @@ use crate::errors::EXIT_USAGE;
 use crate::settings::{MASTER, OUTPUT, PLUGIN_DIR, STATE_DIR, Settings, TOKEN_FILE};
 use crate::{help, output, plugin};
 
+/// What stands above the flags that every verb knows.
+pub const GLOBAL_HEADING: &str = "Flags of every command";
+
 /// Runs the command that was typed.
 ///
 /// # Errors
@@ -61,7 +64,7 @@ pub fn root() -> Command {
 
 fn verb_command(verb: &Verb) -> Command {
     let command = (verb.command)(Command::new(verb.name)).disable_help_flag(true).arg(help_arg());
-    command.args(global_args().into_iter().map(|arg| arg.help_heading("Flags of every command")))
+    command.args(global_args().into_iter().map(|arg| arg.help_heading(GLOBAL_HEADING)))
 }
 
 /// The root's own help is ours, and to switch the parser's off there switches it off below.

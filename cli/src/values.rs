@@ -266,4 +266,41 @@ mod tests {
             assert!(on_agent_loss(bad).is_err(), "{bad}");
         }
     }
+
+    /// Whatever is typed is understood, or refused in one line that can be shown.
+    fn settles(text: &str) {
+        let refusals = [
+            cpus(text).err(),
+            megabytes(text).err(),
+            duration(text).err(),
+            count(text).err(),
+            port(text).err(),
+            address(text).err(),
+            weights(text).err(),
+            ip(text).err(),
+            resources(text).err(),
+            attributes(text).err(),
+            on_agent_loss(text).err(),
+        ];
+        for refusal in refusals.into_iter().flatten() {
+            assert!(!refusal.contains(char::is_control), "{refusal:?}");
+        }
+        if let Ok(read) = resources(text)
+            && !read.is_empty()
+        {
+            assert_eq!(resources(&read.to_string()), Ok(read), "{text:?} is written as it is read");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_settles(text in ".{0,40}") {
+            settles(&text);
+        }
+
+        #[test]
+        fn any_text_of_the_usual_signs_settles(text in "[0-9a-hkmst:;,.{}\\[\\] \\-\n]{0,30}") {
+            settles(&text);
+        }
+    }
 }

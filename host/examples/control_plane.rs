@@ -10,8 +10,9 @@ use std::time::Instant;
 
 use mesos_host::framework::shell::{Front, RunningFramework};
 use mesos_host::master::MasterConfig;
-use mesos_host::master::shell::{MasterHandle, MasterOptions};
+use mesos_host::master::shell::{Keeps, MasterHandle, MasterOptions};
 use mesos_host::protocol::client::{Credentials, MasterClient};
+use mesos_host::protocol::link::Batch;
 use mesos_host::protocol::{AgentCall, Pong, Register, StatusUpdate, agent_call, agent_event};
 use mesos_plugin_api::framework::Event;
 use mesos_plugin_api::v1::{
@@ -43,7 +44,14 @@ async fn run(tasks: u32, rounds: u32) -> Result<(), Failure> {
     let folder = std::env::temp_dir().join(format!("control-plane-{}", std::process::id()));
     let listen = Some("127.0.0.1:0".parse()?);
     let config = MasterConfig { master_id: "bench".into(), ..MasterConfig::default() };
-    let master = MasterHandle::start(MasterOptions { config, work_dir: folder.clone(), listen, token: None }).await?;
+    let master = MasterHandle::start(MasterOptions {
+        config,
+        work_dir: folder.clone(),
+        keeps: Keeps::WorkDir,
+        listen,
+        token: None,
+    })
+    .await?;
     let address = master.address().expect("it listens").to_string();
     let measured = measure(&address, tasks, rounds).await;
     drop(master);
@@ -86,11 +94,12 @@ async fn agent(client: MasterClient, number: usize, registered: Arc<AtomicU32>) 
     };
     let register =
         Register { agent, version: env!("CARGO_PKG_VERSION").into(), secret: vec![0; 32], ..Register::default() };
-    link.out.send(vec![call(agent_call::Call::Register(register))]).await?;
+    link.out.send(Batch { epoch: 0, items: vec![call(agent_call::Call::Register(register))] }).await?;
     let mut id = AgentId::default();
     while let Some(batch) = link.inbox.recv().await {
-        let mut answers = Vec::with_capacity(batch.len());
-        for event in batch.into_iter().filter_map(|event| event.event) {
+        let epoch = batch.epoch;
+        let mut answers = Vec::with_capacity(batch.items.len());
+        for event in batch.items.into_iter().filter_map(|event| event.event) {
             match event {
                 agent_event::Event::Registered(this) => {
                     id = this.agent_id;
@@ -100,7 +109,7 @@ async fn agent(client: MasterClient, number: usize, registered: Arc<AtomicU32>) 
             }
         }
         if !answers.is_empty() {
-            link.out.send(answers).await?;
+            link.out.send(Batch { epoch, items: answers }).await?;
         }
     }
     Ok(())

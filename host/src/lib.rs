@@ -13,6 +13,8 @@ pub mod master;
 pub mod allocator;
 pub mod framework;
 pub mod launcher;
+pub mod registry;
+pub mod election;
 pub mod loader;
 pub mod http;
 pub mod cluster;

@@ -50,9 +50,4 @@ impl Chance {
     pub fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
         (!from.is_empty()).then(|| &from[self.below(from.len())])
     }
-
-    /// Stands in for the kernel's randomness.
-    pub fn nonce(&mut self) -> [u8; 16] {
-        self.rng.u128(..).to_be_bytes()
-    }
 }

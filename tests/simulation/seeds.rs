@@ -6,4 +6,6 @@ pub const NAMED: &[(&str, u64)] = &[
     ("a teardown did not end with the agent that had the last executor", 9),
     ("a deadline that had passed came again while a teardown waited", 24),
     ("an mpi job waited for a launch that was lost on its way", 36),
+    ("an executor that connected before its launch was told ran on without end", 51),
+    ("a write that had failed counted as kept when it was said again", 92),
 ];

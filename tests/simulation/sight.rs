@@ -1,8 +1,8 @@
 //! What an invariant can see: every word that is said, and what really happens on the machines.
 
 use mesos_host::agent::Checkpoint;
-use mesos_host::master::Operation;
 use mesos_host::protocol::{agent_call, agent_event};
+use mesos_host::registry::Operation;
 use mesos_plugin_api::framework::Event as HalfEvent;
 use mesos_plugin_api::v1::framework::call::Call as HalfCall;
 use mesos_plugin_api::v1::scheduler::{call::Call, event::Event};

@@ -48,7 +48,7 @@ pub fn run(target: &str, seconds: u32, keep: bool) -> Result<bool> {
     Ok(true)
 }
 
-/// Replaces what is kept by the fewest inputs that reach as much; of too many the shortest.
+/// Replaces what is kept by the fewest inputs that reach as much; of too many some of each length.
 fn keep_fewest(target: &str, kept: &Path, found: &Path) -> Result<()> {
     let fewest = found.with_extension("fewest");
     let _ = fs::remove_dir_all(&fewest);
@@ -63,11 +63,11 @@ fn keep_fewest(target: &str, kept: &Path, found: &Path) -> Result<()> {
     inputs.sort();
     let all = inputs.len();
     let mut bytes = 0;
+    inputs = evenly(inputs, KEPT_FILES_MAX);
     inputs.retain(|(size, _)| {
         bytes += size;
         bytes <= KEPT_BYTES_MAX
     });
-    inputs.truncate(KEPT_FILES_MAX);
     ensure!(!inputs.is_empty(), "nothing was found that could be kept");
     fs::remove_dir_all(kept).with_context(|| format!("remove {}", kept.display()))?;
     for (_, path) in &inputs {
@@ -75,6 +75,12 @@ fn keep_fewest(target: &str, kept: &Path, found: &Path) -> Result<()> {
     }
     println!("kept {} of {all} inputs in {}", inputs.len(), kept.display());
     Ok(())
+}
+
+/// So many of them at the most, from everywhere.
+fn evenly<T>(all: Vec<T>, max: usize) -> Vec<T> {
+    let step = all.len().div_ceil(max).max(1);
+    all.into_iter().step_by(step).collect()
 }
 
 fn root() -> PathBuf {
@@ -93,4 +99,16 @@ fn names(folder: &Path) -> Result<Vec<String>> {
         files.map(|file| Ok(file?.file_name().to_string_lossy().into_owned())).collect::<Result<_>>()?;
     names.sort();
     Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_too_many_some_of_each_length_are_kept() {
+        assert_eq!(evenly(vec![1, 2, 3], 3), [1, 2, 3]);
+        assert_eq!(evenly((0..7).collect(), 3), [0, 3, 6]);
+        assert_eq!(evenly(Vec::<u8>::new(), 3), []);
+    }
 }

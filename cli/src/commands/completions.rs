@@ -42,8 +42,7 @@ fn run(context: &Context) -> Result<i32> {
 
 /// Our own reader of `--output` has a better message, and the parser doesn't know what it reads.
 fn with_formats(command: Command) -> Command {
-    let is_ours =
-        |arg: &Arg| arg.get_id() == OUTPUT.flag && arg.get_help().is_some_and(|help| help.to_string() == OUTPUT.help);
+    let is_ours = |arg: &Arg| arg.get_id() == OUTPUT.flag && arg.get_help_heading() == Some(args::GLOBAL_HEADING);
     if command.get_arguments().any(is_ours) {
         return command.mut_arg(OUTPUT.flag, |arg| arg.value_parser(["table", "json", "quiet"]));
     }

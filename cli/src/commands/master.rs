@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Arg, ArgAction, Command};
 use mesos_host::master::MasterConfig;
-use mesos_host::master::shell::{MasterHandle, MasterOptions};
+use mesos_host::master::shell::{Keeps, MasterHandle, MasterOptions};
 
 use super::{Group, Verb, examples};
 use crate::context::Context;
@@ -22,7 +22,8 @@ fn command(command: Command) -> Command {
         .about("Run a master: it offers the agents' resources to frameworks")
         .long_about(
             "Runs a master in the foreground until it gets TERM or INT. Agents and frameworks connect to it; it offers what \
-             the agents have to the frameworks, and passes tasks and their states on.\n\nOn loopback, the default, \
+             the agents have to the frameworks, and passes tasks and their states on.\n\nWhat must survive it is in the work folder: \
+             a master that is started there again takes over agents, tasks and frameworks as they are.\n\nOn loopback, the default, \
              everybody may use it, each as themselves and root as anybody. Beyond it, everyone must show the cluster's token: \
              it is made in the work folder when there is none, or taken from --token-file.",
         )
@@ -54,14 +55,17 @@ fn run(context: &Context) -> Result<i32> {
         let config = MasterConfig { master_id: names::unique("m"), weights, ..MasterConfig::default() };
         let listen = Some(SocketAddr::new(ip, port));
         let with_token = token.is_some();
-        let master = MasterHandle::start(MasterOptions { config, work_dir, listen, token }).await?;
+        let keeps = Keeps::WorkDir;
+        let mut master = MasterHandle::start(MasterOptions { config, work_dir, keeps, listen, token }).await?;
         let address = master.address().expect("it listens").to_string();
         output::remark(format!(
             "master listens on {address}{}",
             if with_token { ", wants the cluster's token" } else { "" }
         ));
         daemon::tell_address(context.text("address-file"), &address)?;
-        daemon::until_told_to_end().await?;
-        Ok(0)
+        tokio::select! {
+            told = daemon::until_told_to_end() => told.map(|()| 0),
+            line = master.ended() => bail!(line),
+        }
     })
 }

@@ -2,7 +2,7 @@ use std::io::{self, Write};
 use std::sync::Mutex;
 
 use mesos_host::master::MasterConfig;
-use mesos_host::master::shell::{MasterHandle, MasterOptions};
+use mesos_host::master::shell::{Keeps, MasterHandle, MasterOptions};
 use mesos_plugin_api::framework::{FollowFile, Output};
 
 use super::followers::Sink;
@@ -70,7 +70,13 @@ impl TestEnv {
     async fn new(out_broken: bool) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let work_dir = dir.path().to_path_buf();
-        let options = MasterOptions { config: MasterConfig::default(), work_dir, listen: None, token: None };
+        let options = MasterOptions {
+            config: MasterConfig::default(),
+            work_dir,
+            keeps: Keeps::Memory,
+            listen: None,
+            token: None,
+        };
         let master = MasterHandle::start(options).await.expect("starts");
         let paper = Paper::default();
         let screen = paper.screen(out_broken);

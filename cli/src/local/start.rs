@@ -1,6 +1,7 @@
 //! `mesos up` and `mesos down`.
 
 use std::fs::{self, File};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -53,6 +54,9 @@ pub async fn up(folders: &StateFolders, plan: &Plan) -> Result<()> {
     if let Some(record) = super::running(folders)? {
         return say_what_runs(&record, plan.quiet);
     }
+    if let Some(record) = orphaned(folders)? {
+        return revive(folders, record, plan).await;
+    }
     clear_away(folders)?;
     let started = tokio::select! {
         started = start(folders, plan) => started,
@@ -70,6 +74,42 @@ pub async fn up(folders: &StateFolders, plan: &Plan) -> Result<()> {
             Err(error)
         }
     }
+}
+
+/// A cluster whose master has died, but not all of its agents.
+fn orphaned(folders: &StateFolders) -> Result<Option<Record>> {
+    let orphaned =
+        |record: &Record| !record.master.address.is_empty() && record.agents.iter().any(|a| a.process.lives());
+    Ok(Record::read(folders)?.filter(orphaned))
+}
+
+/// Starts the master again where it was: agents and commands find it there, and what runs goes on.
+async fn revive(folders: &StateFolders, mut record: Record, plan: &Plan) -> Result<()> {
+    let deadline = Instant::now() + START_MAX;
+    let address: SocketAddr = record.master.address.parse().context("the record holds no address")?;
+    let _ = fs::remove_file(address_file(folders));
+    let mut master = spawn_master(folders, address.port())?;
+    record.master.process = Process::of_pid(master.id())?;
+    record.write(folders)?;
+    let up = master_address(folders, &mut master, deadline).await;
+    let address =
+        up.context("the local cluster has lost its master, and it can't be started again; 'mesos down' ends the rest")?;
+    let client = MasterClient::connect(&address, plan.credentials.clone()).await?;
+    let living = record.agents.iter().filter(|agent| agent.process.lives()).count();
+    while connected(&client).await? < living {
+        look_again(deadline, || format!("not all of {living} agents have come back")).await?;
+    }
+    if !plan.quiet {
+        eprintln!(
+            "mesos: the master of the local cluster had died; it is back at {address} with {living} agents, and tasks went on"
+        );
+    }
+    Ok(())
+}
+
+async fn connected(client: &MasterClient) -> Result<usize> {
+    let replies = client.ask(operator_call::Call::ListAgents(ListAgents {})).await?;
+    Ok(replies.iter().filter(|reply| matches!(reply, operator_reply::Reply::Agent(agent) if agent.connected)).count())
 }
 
 /// Ends the local cluster; whether there was something to end.
@@ -175,15 +215,16 @@ async fn start(folders: &StateFolders, plan: &Plan) -> Result<String> {
     Ok(address)
 }
 
-fn start_master(folders: &StateFolders) -> Result<(Child, Record)> {
-    let work = folders.work.join("master");
+/// On any port, if it is 0.
+fn spawn_master(folders: &StateFolders, port: u16) -> Result<Child> {
     let mut command = daemon(folders, "master")?;
-    command
-        .args(["--ip", "127.0.0.1", "--port", "0", "--work-dir"])
-        .arg(work)
-        .arg("--address-file")
-        .arg(address_file(folders));
-    let child = command.spawn().context("the master can't be started")?;
+    command.args(["--ip", "127.0.0.1", "--port", &port.to_string(), "--work-dir"]).arg(folders.work.join("master"));
+    command.arg("--address-file").arg(address_file(folders));
+    command.spawn().context("the master can't be started")
+}
+
+fn start_master(folders: &StateFolders) -> Result<(Child, Record)> {
+    let child = spawn_master(folders, 0)?;
     let record = Record::new(Process::of_pid(child.id())?);
     // At once: whatever happens to us now, 'mesos down' finds it.
     record.write(folders)?;

@@ -138,7 +138,7 @@ fn with_global_args(command: Command, declared: &Declared) -> Command {
     let short_free = |short: char| !used.iter().any(|argument| argument.short == Some(short));
     let args = args::global_args().into_iter().filter(|arg| arg.get_id() != "plugin-dir" && free(arg)).map(|arg| {
         let short = arg.get_short().filter(|short| short_free(*short));
-        arg.short(short).help_heading("Flags of every command")
+        arg.short(short).help_heading(args::GLOBAL_HEADING)
     });
     let args: Vec<Arg> = args.collect();
     give(command, &args)

@@ -40,6 +40,12 @@ impl Default for Connection {
     }
 }
 
+impl Connection {
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+}
+
 impl Agent {
     pub(super) fn is_registered(&self) -> bool {
         self.connection.state == State::Registered
@@ -78,7 +84,11 @@ impl Agent {
         use agent_event::Event;
         match event {
             Event::Registered(registered) => self.on_registered(registered, out),
-            Event::Refused(refused) => out.push(Effect::Exit { message: refused.message }),
+            Event::Refused(refused) => {
+                if self.connection.state != State::Apart {
+                    out.push(Effect::Exit { message: refused.message });
+                }
+            }
             Event::Ping(_) => {
                 if self.connection.state != State::Apart {
                     out.push(Effect::Send(agent_call::Call::Pong(Pong {})));
@@ -102,13 +112,17 @@ impl Agent {
         }
     }
 
-    fn on_registered(&mut self, registered: Registered, out: &mut Out) {
-        if self.connection.state != State::Registering {
-            return;
-        }
-        if registered.master_epoch < self.connection.epoch {
+    /// A master that was replaced and doesn't know it has nothing to say.
+    pub(super) fn on_epoch(&mut self, epoch: u64, out: &mut Out) {
+        if self.connection.state != State::Apart && epoch < self.connection.epoch {
             out.push(Effect::Disconnect);
             self.on_disconnected("an old master answers, another one leads", out);
+        }
+    }
+
+    fn on_registered(&mut self, registered: Registered, out: &mut Out) {
+        self.on_epoch(registered.master_epoch, out);
+        if self.connection.state != State::Registering {
             return;
         }
         self.timers.cancel(Timer::Register);
@@ -154,6 +168,7 @@ impl Agent {
     fn register(&self) -> Register {
         let tasks = self.tasks.values().filter(|task| !self.is_removed(&task.framework_id));
         let executors = self.executors.values().filter(|executor| !self.is_removed(&executor.framework_id));
+        let frameworks = self.frameworks.values().filter(|framework| !framework.removed);
         Register {
             agent: self.settings.info.clone(),
             version: self.settings.version.clone(),
@@ -173,6 +188,7 @@ impl Agent {
                     executor: (*executor.info).clone(),
                 })
                 .collect(),
+            frameworks: frameworks.map(|framework| (*framework.info).clone()).collect(),
             volumes: self.volume_records(),
         }
     }

@@ -100,6 +100,7 @@ impl Agent {
             Event::Started => out.push(Effect::Connect),
             Event::Connected => self.on_connected(out),
             Event::Disconnected { cause } => self.on_disconnected(&cause, out),
+            Event::EpochHeard { epoch } => self.on_epoch(epoch, out),
             Event::Master(event) => self.on_master(event, out),
             Event::Prepared { id, outcome } => match outcome {
                 Ok(()) => self.on_prepared(id, out),
@@ -135,6 +136,11 @@ impl Agent {
     /// The master's name for this agent, once there is one.
     pub fn id(&self) -> Option<&AgentId> {
         self.settings.info.id.as_ref()
+    }
+
+    /// Of the newest master that this agent has heard of; goes with everything that it sends.
+    pub fn epoch(&self) -> u64 {
+        self.connection.epoch()
     }
 
     fn on_timer(&mut self, timer: Timer, out: &mut Out) {

@@ -35,6 +35,11 @@ pub enum Event {
         /// For people.
         cause: String,
     },
+    /// The batch that follows is of a master of this epoch.
+    EpochHeard {
+        /// As in the batch.
+        epoch: u64,
+    },
     /// The master says something.
     Master(agent_event::Event),
     /// The sandbox is there with all that was to be fetched.

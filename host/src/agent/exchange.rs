@@ -34,7 +34,10 @@ impl Agent {
         for (seq, item) in executor.to_process.iter() {
             tell(frame::Frame::Numbered(Numbered { seq, body: Some(item.body.clone()) }));
         }
-        if first {
+        if first && executor.is_stopping() {
+            // It was told to end while nobody knew yet whether it runs.
+            self.shut_down(id, out);
+        } else if first {
             for task in executor.tasks.clone() {
                 self.tell_of_task(task, id, out);
             }

@@ -106,6 +106,10 @@ impl Executor {
         self.is_live() && !self.stopping && self.exited.is_none()
     }
 
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
     /// Whether it may be launched now.
     pub(super) fn prepared(&mut self) -> bool {
         let expected = self.phase == Phase::Preparing;
@@ -304,7 +308,6 @@ impl Agent {
         if std::mem::replace(&mut executor.stopping, true) {
             return;
         }
-        let grace = executor.grace();
         match executor.phase {
             Phase::Ended | Phase::Launching => {}
             Phase::Checkpointing | Phase::Preparing => {
@@ -314,11 +317,15 @@ impl Agent {
                 self.end_executor(id, None, verdict, out);
             }
             Phase::Launched => out.push(Effect::Signal { id, signal: SIGKILL }),
-            Phase::Running => {
-                self.to_process(id, Body::Shutdown(Shutdown {}), None, out);
-                self.timers.set(Timer::KillGrace(id), out.now + grace);
-            }
+            Phase::Running => self.shut_down(id, out),
         }
+    }
+
+    /// Shutdown now, KILL after the grace.
+    pub(super) fn shut_down(&mut self, id: LocalId, out: &mut Out) {
+        let grace = self.executors[&id].grace();
+        self.to_process(id, Body::Shutdown(Shutdown {}), None, out);
+        self.timers.set(Timer::KillGrace(id), out.now + grace);
     }
 
     /// Its last words may still be on their way through its connection.

@@ -5,3 +5,4 @@ mod env;
 mod executors;
 mod hostile;
 mod tasks;
+mod volumes;

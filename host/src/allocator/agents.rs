@@ -127,6 +127,9 @@ impl Agent {
     }
 
     pub(super) fn unreserve(&mut self, resources: &Resources) {
+        if resources.is_empty() {
+            return;
+        }
         let id = &self.id;
         let reserved = self.reserved.as_mut().unwrap_or_else(|| panic!("nothing is kept on agent {id}"));
         assert!(reserved.idle().contains(resources), "nobody uses what is unreserved on agent {id}");

@@ -17,7 +17,7 @@ use thiserror::Error;
 
 use crate::agent::{self, AgentConfig, AgentError, AgentHandle, Bounds};
 use crate::launcher::{AgentLoss, SharedFolder};
-use crate::master::shell::{MasterHandle, MasterOptions, StartError};
+use crate::master::shell::{Keeps, MasterHandle, MasterOptions, StartError};
 use crate::master::{MasterConfig, shell::hex};
 use crate::protocol::client::{ClientError, MasterClient};
 use crate::protocol::{ListAgents, operator_call};
@@ -105,7 +105,8 @@ impl ClusterBuilder {
     pub async fn start(self) -> Result<Cluster, ClusterError> {
         let folder = make_work_dir(self.work_dir.as_deref())?;
         let config = MasterConfig { master_id: "local".into(), embedded: true, ..MasterConfig::default() };
-        let options = MasterOptions { config, work_dir: folder.path().join("master"), listen: None, token: None };
+        let work_dir = folder.path().join("master");
+        let options = MasterOptions { config, work_dir, keeps: Keeps::Memory, listen: None, token: None };
         let master = MasterHandle::start(options).await?;
         let mut cluster = Cluster { agents: Vec::new(), master, folder };
         let count = self.agents.unwrap_or(1);

@@ -47,6 +47,8 @@ pub enum Event {
     Connected,
     /// It broke, or none can be opened.
     Disconnected(String),
+    /// The batch that follows is of a master of this epoch.
+    EpochHeard(u64),
     /// The master says something.
     Master(scheduler::Event),
     /// A thread of the plugin, the terminal or a signal has something for the half.
@@ -67,7 +69,7 @@ pub enum Effect {
         /// And by this secret: whoever has both takes the framework over.
         secret: String,
     },
-    /// Close the connection to the master and open another: this one doesn't lead any more.
+    /// Close the connection to the master and open another: this one doesn't lead any more. Answered by `Disconnected`.
     Disconnect,
     /// To the terminal of the command in front.
     Output(Output),
@@ -111,6 +113,8 @@ pub struct Runner {
     incarnation: Option<u64>,
     /// Of the newest master that was heard.
     master_epoch: u64,
+    /// Connected to an old master, to which nobody listens.
+    leaving: bool,
 }
 
 impl Runner {
@@ -141,6 +145,7 @@ impl Runner {
             timers: BTreeMap::new(),
             incarnation: None,
             master_epoch: 0,
+            leaving: false,
         }
     }
 
@@ -150,10 +155,14 @@ impl Runner {
             return;
         }
         match event {
-            Event::Connected => self.subscribe(effects),
+            Event::Connected => {
+                self.leaving = false;
+                self.subscribe(effects);
+            }
             Event::Disconnected(message) => self.disconnected(now, message, effects),
+            Event::EpochHeard(epoch) => self.epoch_heard(epoch, effects),
             Event::Master(event) => {
-                if let Some(event) = event.event {
+                if let Some(event) = event.event.filter(|_| !self.leaving) {
                     self.master_says(now, event, effects);
                 }
             }
@@ -173,6 +182,11 @@ impl Runner {
     pub fn deadline(&self) -> Option<Time> {
         let resend = self.connected.then(|| self.channels.due_at(RESEND_AFTER)).flatten();
         self.timers.values().copied().chain(resend).min()
+    }
+
+    /// Of the newest master that it has heard of; goes with everything that it sends.
+    pub fn epoch(&self) -> u64 {
+        self.master_epoch
     }
 
     fn pass_deadlines(&mut self, now: Time, effects: &mut Vec<Effect>) {
@@ -196,6 +210,13 @@ impl Runner {
         if self.connected && !self.ended {
             let due = self.channels.due(now, resend_after);
             effects.extend(due.into_iter().map(|message| Effect::Call(Call::Message(message))));
+        }
+    }
+
+    /// A master that was replaced and doesn't know it has nothing to say.
+    fn epoch_heard(&mut self, epoch: u64, effects: &mut Vec<Effect>) {
+        if epoch < self.master_epoch && !std::mem::replace(&mut self.leaving, true) {
+            effects.push(Effect::Disconnect);
         }
     }
 
@@ -290,8 +311,8 @@ impl Runner {
     }
 
     fn subscribed(&mut self, now: Time, subscribed: scheduler::Subscribed, effects: &mut Vec<Effect>) {
-        if subscribed.master_epoch < self.master_epoch {
-            effects.push(Effect::Disconnect);
+        self.epoch_heard(subscribed.master_epoch, effects);
+        if self.leaving {
             return;
         }
         self.master_epoch = subscribed.master_epoch;

@@ -294,3 +294,30 @@ fn standard_input_that_comes_early_is_kept() {
             if (one.data[0], two.data[0]) == (1, 2)
     ));
 }
+
+#[test]
+fn a_master_that_was_replaced_is_left() {
+    let mut env = TestEnv::unsubscribed();
+    let subscribed = |master_epoch| {
+        let subscribed =
+            scheduler::Subscribed { framework_id: "F1".into(), secret: "s".into(), master_epoch, ..Default::default() };
+        Event::Master(scheduler::Event { event: Some(MasterEvent::Subscribed(subscribed)) })
+    };
+    env.handle(subscribed(2));
+    assert_eq!((env.runner.epoch(), env.handle(Event::EpochHeard(2))), (2, Vec::new()));
+    env.seen();
+
+    assert_eq!(env.handle(Event::EpochHeard(1)), [Effect::Disconnect]);
+    let error = MasterEvent::Error(scheduler::Error { message: "unknown".into(), fatal: Some(true) });
+    assert_eq!(env.master(error), [], "it knows nothing of what has happened since");
+    env.handle(Event::Disconnected("left".into()));
+    env.handle(Event::Connected);
+    assert_eq!(env.handle(subscribed(1)), [Effect::Disconnect]);
+    env.handle(Event::Disconnected("left".into()));
+    env.seen();
+
+    env.handle(Event::Connected);
+    env.handle(subscribed(3));
+    assert_eq!(env.runner.epoch(), 3);
+    assert!(matches!(&env.seen()[..], [HalfEvent::Connected(_)]));
+}

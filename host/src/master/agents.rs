@@ -7,14 +7,17 @@ use mesos_plugin_api::v1::{
     AgentId, AgentInfo, ExecutorId, ExecutorInfo, FrameworkId, Reason, Resources, TaskId, TaskState, scheduler,
 };
 
+use super::adoption::Adopted;
+use super::recording::{Admission, Pending};
 use super::validation::check_agent;
 use super::volumes::VolumeKey;
 use super::{Effect, LinkId, Master, Peer, make_id};
 use crate::allocator;
 use crate::protocol::{
-    AgentCall, KillTask, Ping, Refused, Register, Registered, ShutdownExecutor, ShutdownFramework, agent_call,
-    agent_event,
+    AdmitAgent, AgentCall, KillTask, Ping, Refused, Register, Registered, ShutdownExecutor, ShutdownFramework,
+    agent_call, agent_event,
 };
+use crate::registry::Operation;
 
 /// One agent that was admitted and not lost.
 #[derive(Debug)]
@@ -68,40 +71,73 @@ impl Master {
                     agent_call::Call::Pong(_) => {}
                 }
             }
+            (Some(Peer::Waiting), _) => {}
             // An agent speaks before it has registered, or after its link was replaced: it will register anew.
             _ => self.close(link, effects),
         }
     }
 
-    fn register(&mut self, now: Time, link: LinkId, mut register: Register, effects: &mut Vec<Effect>) {
+    /// An agent joins or comes back. One that no registry has is recorded first.
+    fn register(&mut self, now: Time, link: LinkId, register: Register, effects: &mut Vec<Effect>) {
         let mut info = match check_agent(register.agent.clone()) {
             Ok(info) => info,
             Err(message) => return self.refuse_agent(link, message, effects),
         };
-        let id = match info.id.take() {
-            Some(id) => id,
-            None => AgentId::new(make_id(&self.config, 'A', &mut self.next_agent)),
-        };
-        if let Some(agent) = self.agents.get(&id) {
-            if agent.info.hostname != info.hostname {
+        let claimed = info.id.take();
+        let id = claimed.unwrap_or_else(|| AgentId::new(make_id(&self.config, 'A', &mut self.next_agent)));
+        info.id = Some(id.clone());
+        if let Some(problem) = TaskId::new(id.as_str()).problem() {
+            return self.refuse_agent(link, format!("the agent's id {problem}"), effects);
+        }
+        if self.losing.contains(&id) {
+            // It comes again, and then it is known what it comes back to.
+            return self.close(link, effects);
+        }
+        let known = self.agents.get(&id).map(|agent| &agent.info).or_else(|| self.recovering.get(&id));
+        match known {
+            Some(known) if known.hostname != info.hostname => {
                 let message = format!(
                     "the id {id} belongs to {}, not to {}; remove the work folder that was copied from there",
-                    agent.info.hostname, info.hostname
+                    known.hostname, info.hostname
                 );
-                return self.refuse_agent(link, message, effects);
+                self.refuse_agent(link, message, effects);
             }
-            if let Some(old) = agent.link.filter(|old| *old != link) {
-                self.close(old, effects);
+            Some(_) => self.welcome_agent(now, Admission { link, id, info, was_lost: false, register }, effects),
+            None => {
+                self.links.insert(link, Peer::Waiting);
+                let was_lost = self.unreachable.remove(&id).is_some();
+                let operation = Operation::AdmitAgent(AdmitAgent { agent: info.clone() });
+                let admission = Box::new(Admission { link, id, info, was_lost, register });
+                self.record(operation, Pending::Admission(admission), effects);
             }
         }
-        info.id = Some(id.clone());
+    }
+
+    pub(super) fn admission_recorded(&mut self, now: Time, admission: Admission, effects: &mut Vec<Effect>) {
+        let id = admission.id.clone();
+        if self.links.get(&admission.link) == Some(&Peer::Waiting) {
+            return self.welcome_agent(now, admission, effects);
+        }
+        // It left meanwhile.
+        if !self.agents.contains_key(&id) && !self.losing.contains(&id) && !self.is_joining(&id) {
+            if admission.was_lost { self.give_up(now, id, effects) } else { self.forget_agent(&id, effects) }
+        }
+    }
+
+    fn welcome_agent(&mut self, now: Time, admission: Admission, effects: &mut Vec<Effect>) {
+        let Admission { link, id, info, was_lost, mut register } = admission;
+        if let Some(old) = self.agents.get(&id).and_then(|agent| agent.link).filter(|old| *old != link) {
+            self.close(old, effects);
+        }
         self.links.insert(link, Peer::Agent(id.clone()));
         let event = Registered { agent_id: id.clone(), master_epoch: self.config.epoch };
         effects.push(Effect::ToAgent { link, event: agent_event::Event::Registered(event) });
-        self.admit(now, &id, link, info, &register);
+        let adopted = self.admit(now, &id, link, info, was_lost, &register);
         let volumes = std::mem::take(&mut register.volumes);
         self.compare_with_record(now, &id, register, effects);
         self.compare_volumes(now, &id, volumes, effects);
+        self.answer_held(now, &adopted, effects);
+        self.recovered(now, &id, effects);
         self.after_agent_change(now, &id, effects);
     }
 
@@ -110,35 +146,49 @@ impl Master {
         self.close(link, effects);
     }
 
-    fn admit(&mut self, now: Time, id: &AgentId, link: LinkId, info: AgentInfo, register: &Register) {
+    /// Returns the tasks that it brought with it.
+    fn admit(
+        &mut self,
+        now: Time,
+        id: &AgentId,
+        link: LinkId,
+        info: AgentInfo,
+        was_lost: bool,
+        register: &Register,
+    ) -> BTreeSet<(FrameworkId, TaskId)> {
+        let mut brought = BTreeSet::new();
         if let Some(agent) = self.agents.get_mut(id) {
             agent.version.clone_from(&register.version);
             agent.secret.clone_from(&register.secret);
             agent.link = Some(link);
             agent.info = info;
         } else {
+            // What was lost with it is not taken up again: its frameworks were told.
+            let adopted = if was_lost { Adopted::default() } else { self.adopt(now, id, register) };
+            brought.clone_from(&adopted.tasks);
+            let event = allocator::Event::AddAgent {
+                id: id.clone(),
+                hostname: info.hostname.clone(),
+                total: info.resources.clone(),
+                used: adopted.used,
+            };
             let agent = Agent {
-                info: info.clone(),
+                info,
                 version: register.version.clone(),
                 secret: register.secret.clone(),
                 link: Some(link),
                 lost_at: None,
                 registered: now,
-                tasks: BTreeSet::new(),
-                executors: BTreeMap::new(),
+                tasks: adopted.tasks,
+                executors: adopted.executors,
                 volumes: BTreeSet::new(),
             };
             self.agents.insert(id.clone(), agent);
-            let event = allocator::Event::AddAgent {
-                id: id.clone(),
-                hostname: info.hostname,
-                total: info.resources,
-                used: Vec::new(),
-            };
             self.tell_allocator(now, event);
         }
         self.heard_from(now, id);
         self.next_ping.get_or_insert(now + self.config.ping_interval);
+        brought
     }
 
     /// What an agent that comes back runs, against what it should run: each side learns what it missed.
@@ -151,8 +201,20 @@ impl Master {
             runs.insert((framework_id.clone(), task_id.clone()));
             if !self.frameworks.contains_key(&framework_id) {
                 unknown_frameworks.insert(framework_id);
-            } else if let Some(kill) = self.kill_wanted(&framework_id, &task_id) {
+            } else if let Some(kill) = self.kill_wanted(id, &framework_id, &task_id) {
                 effects.push(Effect::ToAgent { link, event: agent_event::Event::KillTask(kill) });
+            }
+        }
+        let executors = register.executors.into_iter().map(|record| (record.framework_id, record.executor.id));
+        let executors: BTreeSet<_> = executors.collect();
+        for key in &executors {
+            match self.frameworks.get(&key.0) {
+                None => drop(unknown_frameworks.insert(key.0.clone())),
+                // It was told to end with the agent, or its tasks were.
+                Some(framework) if framework.ending.is_some() || !self.agents[id].executors.contains_key(key) => {
+                    self.shut_executor_down(id, &key.0, &key.1, effects);
+                }
+                Some(_) => {}
             }
         }
         for framework_id in unknown_frameworks {
@@ -172,15 +234,7 @@ impl Master {
                 effects,
             );
         }
-        let executors: BTreeSet<_> =
-            register.executors.into_iter().map(|record| (record.framework_id, record.executor.id)).collect();
-        let known = &self.agents[id].executors;
-        let ending = |id: &FrameworkId| self.frameworks.get(id).is_some_and(|framework| framework.ending.is_some());
-        for (framework_id, executor_id) in executors.iter().filter(|key| !known.contains_key(*key) || ending(&key.0)) {
-            // It was told to end with the agent, or its tasks were; or the word that told it was lost.
-            self.shut_executor_down(id, framework_id, executor_id, effects);
-        }
-        let gone: Vec<_> = known.keys().filter(|key| !executors.contains(*key)).cloned().collect();
+        let gone: Vec<_> = self.agents[id].executors.keys().filter(|key| !executors.contains(*key)).cloned().collect();
         for (framework_id, executor_id) in gone {
             self.executor_gone(
                 now,
@@ -194,7 +248,7 @@ impl Master {
         }
     }
 
-    fn kill_wanted(&self, framework_id: &FrameworkId, task_id: &TaskId) -> Option<KillTask> {
+    fn kill_wanted(&self, agent: &AgentId, framework_id: &FrameworkId, task_id: &TaskId) -> Option<KillTask> {
         let framework = &self.frameworks[framework_id];
         let kill = |grace_ms| KillTask {
             framework_id: framework_id.clone(),
@@ -203,7 +257,7 @@ impl Master {
             reason: None,
             message: None,
         };
-        match framework.tasks.get(task_id) {
+        match framework.tasks.get(task_id).filter(|task| task.info.agent_id == *agent) {
             None => Some(kill(None)),
             Some(task) => task.kill_wanted.clone().or_else(|| framework.ending.is_some().then(|| kill(None))),
         }
@@ -245,6 +299,7 @@ impl Master {
         if self.agents[id].tasks.is_empty() && self.agents[id].executors.is_empty() {
             // Nothing is lost with it; it comes back as if it were new.
             self.lose_agent(now, id, effects);
+            self.forget_agent(id, effects);
         }
         self.carry_out_allocation(now, effects);
     }
@@ -255,11 +310,17 @@ impl Master {
             self.agents.iter().filter(|(_, agent)| silent(agent)).map(|(id, _)| id.clone()).collect();
         for id in lost {
             self.rescind_on(now, &id, effects);
-            self.lose_agent(now, &id, effects);
+            self.tell_allocator(now, allocator::Event::DeactivateAgent { id: id.clone() });
+            let agent = self.agents.get_mut(&id).expect("it was found above");
+            agent.lost_at = None;
+            if let Some(link) = agent.link.take() {
+                self.close(link, effects);
+            }
+            self.give_up(now, id, effects);
         }
     }
 
-    fn lose_agent(&mut self, now: Time, id: &AgentId, effects: &mut Vec<Effect>) {
+    pub(super) fn lose_agent(&mut self, now: Time, id: &AgentId, effects: &mut Vec<Effect>) {
         let hostname = self.agents[id].info.hostname.clone();
         let message = format!("the agent {id} on {hostname} was lost");
         let mut concerned = BTreeSet::new();
@@ -285,9 +346,6 @@ impl Master {
             self.tell(&framework_id, scheduler::event::Event::Failure(failure), effects);
         }
         self.lose_volumes(now, id, &message, effects);
-        if let Some(link) = self.agents[id].link {
-            self.close(link, effects);
-        }
         self.agents.remove(id);
         self.tell_allocator(now, allocator::Event::RemoveAgent { id: id.clone() });
         self.carry_out_allocation(now, effects);

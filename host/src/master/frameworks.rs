@@ -7,14 +7,21 @@ use mesos_plugin_api::Time;
 use mesos_plugin_api::v1::scheduler::{self, call::Call, event};
 use mesos_plugin_api::v1::{AgentId, FrameworkId, FrameworkInfo, GangRequest, Reason, TaskId};
 
+use super::recording::Pending;
 use super::tasks::Task;
 use super::validation::{check_framework, check_gang};
-use super::{Caller, Effect, FRAMEWORK_HISTORY_MAX, LinkId, Master, Operation, Peer, authorise, make_id};
+use super::{Caller, Effect, FRAMEWORK_HISTORY_MAX, LinkId, Master, Peer, authorise, make_id};
 use crate::allocator;
-use crate::protocol::{SchedulerBack, ShutdownFramework, agent_event};
+use crate::protocol::{
+    EndFramework, ForgetFramework, PutFramework, PutFrameworkState, SchedulerBack, SetDeadline, ShutdownFramework,
+    agent_event, token,
+};
+use crate::registry::{Operation, UNRECORDED_FAILOVER_MAX};
 
 /// A value of a framework's state, in bytes.
 pub const STATE_VALUE_BYTES_MAX: usize = 64 << 10;
+/// What is kept together, in bytes: a record of the registry.
+pub const STATE_WRITE_BYTES_MAX: usize = 480 << 10;
 /// All of a framework's state, in bytes.
 pub const STATE_BYTES_MAX: usize = 1 << 20;
 
@@ -26,7 +33,6 @@ pub(super) struct Framework {
     pub(super) principal: String,
     /// The one user that its scheduler may act for; see [`Caller`].
     pub(super) acts_for: Option<String>,
-    secret: String,
     pub(super) link: Option<LinkId>,
     /// Torn down then, unless its scheduler comes back before.
     pub(super) deadline: Option<Time>,
@@ -38,21 +44,53 @@ pub(super) struct Framework {
     /// Agents that ever ran something of it.
     pub(super) touched: BTreeSet<AgentId>,
     pub(super) gangs: BTreeMap<String, GangRequest>,
+    /// The registry knows it.
+    pub(super) recorded: bool,
     /// It wants no offers until it revives.
     pub(super) suppressed: bool,
-    state: BTreeMap<String, Vec<u8>>,
-    /// Counts the schedulers that took it over.
-    incarnation: u64,
+    pub(super) state: BTreeMap<String, Vec<u8>>,
+    /// Rises with each scheduler that takes it over.
+    pub(super) incarnation: u64,
     /// The last write of this scheduler.
-    written: u64,
+    pub(super) written: u64,
     /// Its scheduler is told of its state when all that was written before is kept.
     pub(super) welcome_waits: bool,
+}
+
+impl Framework {
+    /// One whose scheduler isn't there.
+    pub(super) fn new(id: FrameworkId, info: FrameworkInfo, principal: String, registered: Time) -> Self {
+        Self {
+            id,
+            acts_for: Some(info.user.clone()),
+            info,
+            principal,
+            link: None,
+            deadline: None,
+            registered,
+            ended: None,
+            ending: None,
+            tasks: BTreeMap::new(),
+            touched: BTreeSet::new(),
+            gangs: BTreeMap::new(),
+            recorded: false,
+            suppressed: false,
+            state: BTreeMap::new(),
+            incarnation: 0,
+            written: 0,
+            welcome_waits: false,
+        }
+    }
+
+    fn failover_timeout(&self) -> Duration {
+        Duration::from_millis(self.info.failover_timeout_ms.unwrap_or(0))
+    }
 }
 
 /// A write of a framework's state on its way.
 #[derive(Debug)]
 pub(super) struct PendingState {
-    framework_id: FrameworkId,
+    pub(super) framework_id: FrameworkId,
     changes: Vec<scheduler::StateChange>,
     seq: u64,
 }
@@ -67,13 +105,14 @@ impl Master {
     ) {
         let Some(call) = call.call else { return };
         let id = match (self.links.get(&link).cloned(), call) {
-            (Some(Peer::UnknownScheduler { caller, nonce }), Call::Subscribe(subscribe)) => {
-                return self.subscribe(now, link, caller, nonce, subscribe, effects);
+            (Some(Peer::UnknownScheduler(caller)), Call::Subscribe(subscribe)) => {
+                return self.subscribe(now, link, &caller, subscribe, effects);
             }
             (Some(Peer::Scheduler(id)), call) => {
                 self.framework_called(now, &id, call, effects);
                 id
             }
+            (Some(Peer::Waiting), _) => return,
             // It speaks before it has subscribed, or after another took over: it will subscribe anew.
             _ => return self.close(link, effects),
         };
@@ -109,34 +148,72 @@ impl Master {
         &mut self,
         now: Time,
         link: LinkId,
-        caller: Caller,
-        nonce: [u8; 16],
+        caller: &Caller,
         subscribe: scheduler::Subscribe,
         effects: &mut Vec<Effect>,
     ) {
         let checked = check_framework(&subscribe.framework);
-        let checked = checked.and_then(|()| authorise::subscribe(&caller, &subscribe.framework));
+        let checked = checked.and_then(|()| authorise::subscribe(caller, &subscribe.framework));
         let admitted = checked.and_then(|()| match subscribe.framework.id.clone() {
-            Some(id) => self.resubscribe(now, &id, link, &caller, &subscribe, effects).map(|()| id),
-            None => self.admit_framework(now, link, caller, nonce, subscribe.framework),
+            Some(id) => self.resubscribe(now, &id, caller, subscribe).map(|()| id),
+            None => self.admit_framework(now, caller, subscribe.framework),
         });
         match admitted {
-            Ok(id) => {
-                self.links.insert(link, Peer::Scheduler(id.clone()));
-                self.frameworks.get_mut(&id).expect("it was admitted").welcome_waits = true;
-                self.welcome(now, &id, effects);
-            }
-            Err(message) => {
-                let error = scheduler::Error { message, fatal: Some(true) };
-                effects.push(Effect::ToScheduler { link, event: event::Event::Error(error) });
-                self.close(link, effects);
-            }
+            Ok(id) => self.connect_scheduler(now, &id, link, caller, effects),
+            Err(message) => self.turn_away(link, message, effects),
         }
     }
 
+    fn turn_away(&mut self, link: LinkId, message: String, effects: &mut Vec<Effect>) {
+        let error = scheduler::Error { message, fatal: Some(true) };
+        effects.push(Effect::ToScheduler { link, event: event::Event::Error(error) });
+        self.close(link, effects);
+    }
+
+    /// From now on its scheduler is at the end of this link, and at no other.
+    fn connect_scheduler(
+        &mut self,
+        now: Time,
+        id: &FrameworkId,
+        link: LinkId,
+        caller: &Caller,
+        effects: &mut Vec<Effect>,
+    ) {
+        let framework = self.frameworks.get_mut(id).expect("the caller has it");
+        (framework.deadline, framework.welcome_waits) = (None, true);
+        framework.principal.clone_from(&caller.principal);
+        framework.acts_for.clone_from(&caller.user);
+        if let Some(old) = framework.link.replace(link).filter(|old| *old != link) {
+            self.turn_away(old, format!("another scheduler took {id} over"), effects);
+        }
+        // Its offers of before are void: whoever takes over knows nothing of them.
+        self.rescind_of(now, id, effects);
+        self.links.insert(link, Peer::Scheduler(id.clone()));
+        let framework = &self.frameworks[id];
+        if framework.recorded {
+            self.record_framework(id, Pending::Nothing, effects);
+        } else if framework.failover_timeout() > UNRECORDED_FAILOVER_MAX {
+            self.record_framework(id, Pending::Subscription(id.clone()), effects);
+        }
+        self.welcome(now, id, effects);
+    }
+
+    fn record_framework(&mut self, id: &FrameworkId, pending: Pending, effects: &mut Vec<Effect>) {
+        let framework = self.frameworks.get_mut(id).expect("the caller has it");
+        framework.recorded = true;
+        let put = PutFramework {
+            framework: framework.info.clone(),
+            principal: Some(framework.principal.clone()),
+            registered_ns: framework.registered.as_nanos(),
+            incarnation: Some(framework.incarnation),
+            written: Some(framework.written),
+        };
+        self.record(Operation::PutFramework(put), pending, effects);
+    }
+
     /// A scheduler that takes over must know all that the one before it has stored.
-    fn welcome(&mut self, now: Time, id: &FrameworkId, effects: &mut Vec<Effect>) {
-        let writing = self.persisting.values().any(|pending| pending.framework_id == *id);
+    pub(super) fn welcome(&mut self, now: Time, id: &FrameworkId, effects: &mut Vec<Effect>) {
+        let writing = self.persisting.values().any(|pending| pending.holds_back(id));
         let Some(framework) = self.frameworks.get_mut(id).filter(|framework| framework.welcome_waits && !writing)
         else {
             return;
@@ -145,7 +222,7 @@ impl Master {
         let state = framework.state.iter();
         let subscribed = scheduler::Subscribed {
             framework_id: id.clone(),
-            secret: framework.secret.clone(),
+            secret: token::framework_secret(&self.config.key, id),
             master_epoch: self.config.epoch,
             state: state.map(|(key, value)| scheduler::StateEntry { key: key.clone(), value: value.clone() }).collect(),
             incarnation: Some(framework.incarnation),
@@ -161,14 +238,7 @@ impl Master {
         self.carry_out_allocation(now, effects);
     }
 
-    fn admit_framework(
-        &mut self,
-        now: Time,
-        link: LinkId,
-        caller: Caller,
-        nonce: [u8; 16],
-        mut info: FrameworkInfo,
-    ) -> Result<FrameworkId, String> {
+    fn admit_framework(&mut self, now: Time, caller: &Caller, mut info: FrameworkInfo) -> Result<FrameworkId, String> {
         if let Some(other) = self.frameworks.values().find(|framework| framework.info.name == info.name) {
             let problem = if other.link.is_some() { "runs already" } else { "is waiting for its scheduler" };
             return Err(format!(
@@ -178,30 +248,15 @@ impl Master {
         }
         let id = FrameworkId::new(make_id(&self.config, 'F', &mut self.next_framework));
         info.id = Some(id.clone());
-        let event = allocator::Event::AddFramework { id: id.clone(), role: info.role.clone() };
-        self.tell_allocator(now, event);
-        let framework = Framework {
-            id: id.clone(),
-            info,
-            principal: caller.principal,
-            acts_for: caller.user,
-            secret: super::shell::hex(&nonce),
-            link: Some(link),
-            deadline: None,
-            registered: now,
-            ended: None,
-            ending: None,
-            tasks: BTreeMap::new(),
-            touched: BTreeSet::new(),
-            gangs: BTreeMap::new(),
-            suppressed: false,
-            state: BTreeMap::new(),
-            incarnation: 1,
-            written: 0,
-            welcome_waits: false,
-        };
-        self.frameworks.insert(id.clone(), framework);
+        let incarnation = self.next_incarnation(0);
+        let framework = Framework::new(id.clone(), info, caller.principal.clone(), now);
+        self.insert_framework(now, Framework { incarnation, ..framework });
         Ok(id)
+    }
+
+    /// Higher than any that another master has given.
+    fn next_incarnation(&self, last: u64) -> u64 {
+        (last + 1).max((self.config.epoch.saturating_sub(1) << 32) + 1)
     }
 
     /// The same framework again: a reconnect, or a scheduler that takes over from another one.
@@ -209,43 +264,37 @@ impl Master {
         &mut self,
         now: Time,
         id: &FrameworkId,
-        link: LinkId,
         caller: &Caller,
-        subscribe: &scheduler::Subscribe,
-        effects: &mut Vec<Effect>,
+        subscribe: scheduler::Subscribe,
     ) -> Result<(), String> {
-        let framework = self.frameworks.get_mut(id).filter(|framework| framework.ending.is_none());
-        let framework =
-            framework.ok_or_else(|| format!("the framework {id} is not known here, or has been torn down"))?;
-        if subscribe.secret.as_deref() != Some(&framework.secret) {
-            return Err(format!("the framework {id} belongs to someone else: its secret is another one"));
+        let unknown = || format!("the framework {id} is not known here, or has been torn down");
+        let secret = token::framework_secret(&self.config.key, id);
+        let proven = subscribe.secret.is_some_and(|given| token::same(given.as_bytes(), secret.as_bytes()));
+        let info = FrameworkInfo { id: Some(id.clone()), ..subscribe.framework };
+        match self.frameworks.get(id) {
+            Some(framework) if framework.ending.is_some() => return Err(unknown()),
+            None if !self.may_be_earlier(id) => return Err(unknown()),
+            _ if !proven => {
+                return Err(format!("the framework {id} belongs to someone else: its secret is another one"));
+            }
+            Some(framework) => keeps_identity(id, &framework.info, &info)?,
+            // An earlier master gave it its secret, and none of its tasks is known yet.
+            None => self.insert_framework(now, Framework::new(id.clone(), info.clone(), caller.principal.clone(), now)),
         }
-        let same = |info: &FrameworkInfo| (info.name.clone(), info.user.clone(), info.role.clone());
-        let (was, would_be) = (same(&framework.info), same(&subscribe.framework));
-        if was != would_be {
-            let (name, user, role) = was;
-            return Err(format!(
-                "the framework {id} is {name} of {user} in role {role}; to change that, start a new one"
-            ));
-        }
+        let next = self.next_incarnation(self.frameworks[id].incarnation);
+        let framework = self.frameworks.get_mut(id).expect("it is there by now");
         match subscribe.incarnation {
-            None => (framework.incarnation, framework.written) = (framework.incarnation + 1, 0),
+            None => (framework.incarnation, framework.written) = (next, 0),
             Some(incarnation) if incarnation < framework.incarnation => {
                 return Err(format!("another scheduler took {id} over"));
             }
+            // An earlier master gave it, and kept it to itself.
+            Some(incarnation) if incarnation > framework.incarnation => {
+                (framework.incarnation, framework.written) = (incarnation, 0);
+            }
             Some(_) => {}
         }
-        if let Some(old) = framework.link.replace(link).filter(|old| *old != link) {
-            let error = scheduler::Error { message: format!("another scheduler took {id} over"), fatal: Some(true) };
-            effects.push(Effect::ToScheduler { link: old, event: event::Event::Error(error) });
-            self.close(old, effects);
-        }
-        let framework = self.frameworks.get_mut(id).expect("it was found above");
-        framework.deadline = None;
-        framework.acts_for.clone_from(&caller.user);
-        framework.info = FrameworkInfo { id: Some(id.clone()), ..subscribe.framework.clone() };
-        // Its offers of before are void: whoever takes over knows nothing of them.
-        self.rescind_of(now, id, effects);
+        framework.info = info;
         Ok(())
     }
 
@@ -260,9 +309,13 @@ impl Master {
             return;
         };
         (framework.link, framework.welcome_waits) = (None, false);
-        let patience = Duration::from_millis(framework.info.failover_timeout_ms.unwrap_or(0));
         if framework.ending.is_none() {
-            framework.deadline = Some(now + patience);
+            let deadline = now + framework.failover_timeout();
+            framework.deadline = Some(deadline);
+            if framework.recorded {
+                let set = SetDeadline { framework_id: id.clone(), deadline_ns: deadline.as_nanos() };
+                self.record(Operation::SetDeadline(set), Pending::Nothing, effects);
+            }
         }
         self.rescind_of(now, id, effects);
         self.cancel_gangs(now, id);
@@ -297,6 +350,10 @@ impl Master {
         framework.deadline = None;
         framework.ending = Some(why.clone());
         let tasks: Vec<TaskId> = framework.tasks.keys().cloned().collect();
+        if framework.recorded {
+            let end = EndFramework { framework_id: id.clone(), why: why.clone() };
+            self.record(Operation::EndFramework(end), Pending::Nothing, effects);
+        }
         self.rescind_of(now, id, effects);
         self.cancel_gangs(now, id);
         self.tell_allocator(now, allocator::Event::DeactivateFramework { id: id.clone() });
@@ -320,7 +377,9 @@ impl Master {
                 .get(agent)
                 .is_some_and(|agent| agent.executors.keys().any(|(framework_id, _)| framework_id == id))
         };
-        if !framework.tasks.is_empty() || framework.touched.iter().any(runs_executors) {
+        // Tasks of one that an earlier master knew may be on agents that aren't back yet.
+        let unseen = framework.recorded && self.may_be_earlier(id) && !self.recovering.is_empty();
+        if unseen || !framework.tasks.is_empty() || framework.touched.iter().any(runs_executors) {
             return;
         }
         let mut framework = self.frameworks.remove(id).expect("it was found above");
@@ -328,9 +387,19 @@ impl Master {
             let event = ShutdownFramework { framework_id: id.clone() };
             self.tell_agent(agent, agent_event::Event::ShutdownFramework(event), effects);
         }
-        if let Some(link) = framework.link.take() {
+        let link = framework.link.take();
+        if framework.recorded {
+            // Its scheduler waits until no master will take it up again.
+            link.map(|link| self.links.insert(link, Peer::Waiting));
+            let forget = ForgetFramework { framework_id: id.clone() };
+            self.record(Operation::ForgetFramework(forget), Pending::End { link }, effects);
+        } else if let Some(link) = link {
             self.close(link, effects);
         }
+        if self.may_be_earlier(id) {
+            self.ended_before.insert(id.clone());
+        }
+        self.held.remove(id);
         framework.ended = Some(now);
         self.ended_frameworks.push_back(framework);
         if self.ended_frameworks.len() > FRAMEWORK_HISTORY_MAX {
@@ -388,35 +457,32 @@ impl Master {
         let framework = self.frameworks.get_mut(id).expect("the caller has it");
         // Said again after a lost connection: a write that is carried out twice could undo one that came after it.
         if seq <= framework.written {
-            let mut writing = self.persisting.values().filter(|pending| pending.framework_id == *id);
-            if writing.all(|pending| pending.seq != seq) {
+            let is_this = |state: &PendingState| state.framework_id == *id && state.seq == seq;
+            if !self.persisting.values().any(|pending| matches!(pending, Pending::State(state) if is_this(state))) {
                 self.tell(id, event::Event::StateStored(scheduler::StateStored { seq, error: None }), effects);
             }
             return;
         }
         framework.written = seq;
         let incarnation = framework.incarnation;
-        let persist = self.next_persist;
-        self.next_persist += 1;
-        let operation =
-            Operation::PutState { framework_id: id.clone(), incarnation, seq, changes: put.changes.clone() };
+        if !framework.recorded {
+            self.record_framework(id, Pending::Nothing, effects);
+        }
+        let (framework_id, changes) = (id.clone(), put.changes.clone());
+        let operation = PutFrameworkState { framework_id, incarnation, seq, changes };
         let pending = PendingState { framework_id: id.clone(), changes: put.changes, seq };
-        self.persisting.insert(persist, pending);
-        effects.push(Effect::Persist { id: persist, operation });
+        self.record(Operation::PutState(operation), Pending::State(pending), effects);
     }
 
-    pub(super) fn persisted(&mut self, now: Time, id: u64, error: Option<String>, effects: &mut Vec<Effect>) {
-        let Some(pending) = self.persisting.remove(&id) else { return };
+    pub(super) fn state_recorded(&mut self, now: Time, pending: PendingState, effects: &mut Vec<Effect>) {
         let Some(framework) = self.frameworks.get_mut(&pending.framework_id) else { return };
-        if error.is_none() {
-            for scheduler::StateChange { key, value } in pending.changes {
-                match value {
-                    Some(value) => framework.state.insert(key, value),
-                    None => framework.state.remove(&key),
-                };
-            }
+        for scheduler::StateChange { key, value } in pending.changes {
+            match value {
+                Some(value) => framework.state.insert(key, value),
+                None => framework.state.remove(&key),
+            };
         }
-        let stored = scheduler::StateStored { seq: pending.seq, error };
+        let stored = scheduler::StateStored { seq: pending.seq, error: None };
         self.tell(&pending.framework_id, event::Event::StateStored(stored), effects);
         self.welcome(now, &pending.framework_id, effects);
     }
@@ -430,6 +496,15 @@ impl Master {
     }
 }
 
+/// What a framework is stays what it was.
+fn keeps_identity(id: &FrameworkId, was: &FrameworkInfo, would_be: &FrameworkInfo) -> Result<(), String> {
+    let FrameworkInfo { name, user, role, .. } = was;
+    if (name, user, role) == (&would_be.name, &would_be.user, &would_be.role) {
+        return Ok(());
+    }
+    Err(format!("the framework {id} is {name} of {user} in role {role}; to change that, start a new one"))
+}
+
 /// Why these changes can't be kept, if they can't.
 fn too_large(state: &BTreeMap<String, Vec<u8>>, changes: &[scheduler::StateChange]) -> Option<String> {
     let size = |change: &scheduler::StateChange| change.value.as_ref().map_or(0, Vec::len);
@@ -440,6 +515,9 @@ fn too_large(state: &BTreeMap<String, Vec<u8>>, changes: &[scheduler::StateChang
     let changed = |key: &str| changes.iter().any(|change| change.key == key);
     let kept: usize = state.iter().filter(|(key, _)| !changed(key)).map(|(key, value)| key.len() + value.len()).sum();
     let new: usize = changes.iter().map(|change| change.key.len() + size(change)).sum();
+    if new > STATE_WRITE_BYTES_MAX {
+        return Some(format!("one write of state has {new} bytes; at most {STATE_WRITE_BYTES_MAX} are kept at once"));
+    }
     let last = changes.last().map_or("", |change| change.key.as_str());
     (kept + new > STATE_BYTES_MAX)
         .then(|| format!("the framework's state would pass {STATE_BYTES_MAX} bytes with {last:?}"))

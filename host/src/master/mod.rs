@@ -10,8 +10,12 @@
 //! task is run (that is the agent's affair) or what a framework is for. It holds what must agree over all agents: the resources
 //! of each, and which offer or task has them. A task's resources are given back when its terminal state is first heard of, the
 //! task itself is forgotten when the framework has acknowledged that state.
+//!
+//! A master begins with what the [registry](crate::registry) says of the cluster, and learns the rest from the agents that come
+//! back ([`adoption`]).
 
 mod agents;
+mod adoption;
 mod frameworks;
 mod authorise;
 mod offers;
@@ -21,6 +25,7 @@ mod volumes;
 mod volume_rows;
 mod messages;
 mod operators;
+mod recording;
 mod why;
 pub mod shell;
 #[cfg(test)]
@@ -30,16 +35,18 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use mesos_plugin_api::Time;
-use mesos_plugin_api::v1::scheduler::{self, StateChange};
-use mesos_plugin_api::v1::{AgentId, FrameworkId, OfferId};
+use mesos_plugin_api::v1::{AgentId, AgentInfo, FrameworkId, OfferId, scheduler};
 
 use crate::allocator::{self, Allocator};
 use crate::protocol::{AgentCall, OperatorCall, OperatorReply, agent_event};
+use crate::registry::{Operation, Registry};
 
+use adoption::HeldQuestions;
 use agents::Agent;
-use frameworks::{Framework, PendingState};
+use frameworks::Framework;
 use messages::PendingRequest;
 use offers::OpenOffer;
+use recording::Pending;
 pub use shell::{BlobError, BlobStore};
 use tasks::EndedTask;
 use volumes::{Volume, VolumeKey};
@@ -52,16 +59,20 @@ pub const FRAMEWORK_HISTORY_MAX: usize = 100;
 /// What differs from cluster to cluster.
 #[derive(Debug, Clone)]
 pub struct MasterConfig {
-    /// First part of every id that this cluster gives.
+    /// First part of every id that this cluster gives; the registry's if it has one.
     pub master_id: String,
     /// Rises with each master that leads; agents and frameworks ignore lower ones.
     pub epoch: u64,
+    /// Secrets of frameworks are made with it; the registry's if it has one.
+    pub key: Vec<u8>,
     /// After so long an unanswered offer is rescinded, so that a hoarder loses it.
     pub offer_timeout: Duration,
     /// How often an agent is asked whether it lives.
     pub ping_interval: Duration,
     /// Unanswered pings, or intervals without a connection, after which an agent is lost.
     pub pings_missed_max: u32,
+    /// How long a new master waits for the agents and frameworks of the one before it.
+    pub recovery_timeout: Duration,
     /// Shares of roles; 1.0 if missing.
     pub weights: BTreeMap<String, f64>,
     /// The cluster ends with the command that started it.
@@ -73,9 +84,11 @@ impl Default for MasterConfig {
         Self {
             master_id: "M".to_string(),
             epoch: 1,
+            key: Vec::new(),
             offer_timeout: Duration::from_secs(30),
             ping_interval: Duration::from_secs(5),
             pings_missed_max: 5,
+            recovery_timeout: Duration::from_secs(60),
             weights: BTreeMap::new(),
             embedded: false,
         }
@@ -117,8 +130,6 @@ pub enum Event {
         link: LinkId,
         /// Who it is.
         caller: Caller,
-        /// Fresh randomness, for the framework's secret.
-        nonce: [u8; 16],
     },
     /// A scheduler says something.
     SchedulerCalled {
@@ -126,6 +137,11 @@ pub enum Event {
         link: LinkId,
         /// What.
         call: scheduler::Call,
+    },
+    /// A batch shows that its sender has heard of a master of this epoch; comes before what is in the batch.
+    EpochHeard {
+        /// As in the batch.
+        epoch: u64,
     },
     /// A stream broke or was closed.
     Disconnected {
@@ -141,12 +157,10 @@ pub enum Event {
         /// What.
         call: OperatorCall,
     },
-    /// What [`Effect::Persist`] asked for is durable, or can't be made so.
+    /// What [`Effect::Persist`] asked for is durable. A master that can't make it so has to end.
     Persisted {
         /// The effect's number.
         id: u64,
-        /// Why not.
-        error: Option<String>,
     },
     /// [`Master::deadline`] has passed.
     DeadlinePassed,
@@ -181,28 +195,17 @@ pub enum Effect {
         /// Whose.
         link: LinkId,
     },
-    /// Make this durable, then say [`Event::Persisted`].
+    /// Make this durable, then say [`Event::Persisted`]. In the order of their numbers.
     Persist {
         /// To be echoed.
         id: u64,
         /// What.
         operation: Operation,
     },
-}
-
-/// A change of what is durable.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Operation {
-    /// These keys of a framework have these values now, or none.
-    PutState {
-        /// Whose.
-        framework_id: FrameworkId,
-        /// Of its schedulers, the one that writes.
-        incarnation: u64,
-        /// The number of the write among that scheduler's.
-        seq: u64,
-        /// All of them, or nothing.
-        changes: Vec<StateChange>,
+    /// Another master leads: end every connection and give this core no more events.
+    StepDown {
+        /// The newer master's.
+        epoch: u64,
     },
 }
 
@@ -219,7 +222,19 @@ pub struct Master {
     /// The open offers again, the next to expire first.
     expiries: BTreeSet<(Time, OfferId)>,
     requests: BTreeMap<u64, PendingRequest>,
-    persisting: BTreeMap<u64, PendingState>,
+    persisting: BTreeMap<u64, Pending>,
+    /// Admitted by an earlier master, not back yet, and given up at `recovery_ends`.
+    recovering: BTreeMap<AgentId, AgentInfo>,
+    recovery_ends: Option<Time>,
+    held: BTreeMap<FrameworkId, HeldQuestions>,
+    /// Given up, and since when: what still runs there is killed when they come back.
+    unreachable: BTreeMap<AgentId, Time>,
+    /// Their loss is being recorded.
+    losing: BTreeSet<AgentId>,
+    /// Frameworks of earlier masters that this one has ended.
+    ended_before: BTreeSet<FrameworkId>,
+    /// Another master leads.
+    over: bool,
     ended_tasks: VecDeque<EndedTask>,
     ended_frameworks: VecDeque<Framework>,
     volumes: BTreeMap<VolumeKey, Volume>,
@@ -240,11 +255,10 @@ pub struct Master {
 enum Peer {
     UnknownAgent,
     Agent(AgentId),
-    UnknownScheduler {
-        caller: Caller,
-        nonce: [u8; 16],
-    },
+    UnknownScheduler(Caller),
     Scheduler(FrameworkId),
+    /// An agent or a scheduler whose coming or going is being made durable; what it says meanwhile is not listened to.
+    Waiting,
     Asker {
         request: u64,
     },
@@ -253,8 +267,23 @@ enum Peer {
 }
 
 impl Master {
-    /// A master that knows nobody yet.
+    /// The first master of a cluster.
     pub fn new(config: MasterConfig) -> Self {
+        Self::resume(Time::default(), config, Registry::default())
+    }
+
+    /// A master that goes on where those before it have ended; its epoch is higher than theirs.
+    pub fn resume(now: Time, mut config: MasterConfig, registry: Registry) -> Self {
+        if let Some(cluster) = &registry.cluster {
+            config.master_id.clone_from(&cluster.cluster_id);
+            config.key.clone_from(&cluster.key);
+        }
+        let mut master = Self::empty(config);
+        master.take_over(now, registry);
+        master
+    }
+
+    fn empty(config: MasterConfig) -> Self {
         let mut allocator = Allocator::new(allocator::Config::default());
         for (role, weight) in &config.weights {
             let event = allocator::Event::SetWeight { role: role.clone(), weight: *weight };
@@ -272,6 +301,13 @@ impl Master {
             expiries: BTreeSet::new(),
             requests: BTreeMap::new(),
             persisting: BTreeMap::new(),
+            recovering: BTreeMap::new(),
+            recovery_ends: None,
+            held: BTreeMap::new(),
+            unreachable: BTreeMap::new(),
+            losing: BTreeSet::new(),
+            ended_before: BTreeSet::new(),
+            over: false,
             ended_tasks: VecDeque::new(),
             ended_frameworks: VecDeque::new(),
             volumes: BTreeMap::new(),
@@ -288,27 +324,36 @@ impl Master {
 
     /// Takes one event. Offers are made by [`allocate`](Self::allocate), so that the shell can take a whole batch of events first.
     pub fn handle(&mut self, now: Time, event: Event, effects: &mut Vec<Effect>) {
+        if self.over {
+            return;
+        }
         self.started.get_or_insert(now);
         match event {
             Event::AgentConnected { link } => self.agent_connected(link),
             Event::AgentCalled { link, call } => self.agent_called(now, link, call, effects),
-            Event::SchedulerConnected { link, caller, nonce } => {
-                self.links.insert(link, Peer::UnknownScheduler { caller, nonce });
-            }
+            Event::SchedulerConnected { link, caller } => drop(self.links.insert(link, Peer::UnknownScheduler(caller))),
             Event::SchedulerCalled { link, call } => self.scheduler_called(now, link, call, effects),
+            Event::EpochHeard { epoch } => return self.epoch_heard(epoch, effects),
             Event::Disconnected { link } => self.disconnected(now, link, effects),
             Event::OperatorCalled { link, caller, call } => self.operator_called(now, link, &caller, call, effects),
-            Event::Persisted { id, error } => self.persisted(now, id, error, effects),
+            Event::Persisted { id } => self.persisted(now, id, effects),
             Event::DeadlinePassed => {}
         }
         self.pass_deadlines(now, effects);
     }
 
+    /// This master's.
+    pub fn epoch(&self) -> u64 {
+        self.config.epoch
+    }
+
     /// Lets the allocator offer what is free.
     pub fn allocate(&mut self, now: Time, effects: &mut Vec<Effect>) {
-        self.allocator.allocate(now, &mut self.allocator_effects);
-        self.carry_out_allocation(now, effects);
-        self.offer_volumes(now, effects);
+        if !self.over {
+            self.allocator.allocate(now, &mut self.allocator_effects);
+            self.carry_out_allocation(now, effects);
+            self.offer_volumes(now, effects);
+        }
     }
 
     /// When [`Event::DeadlinePassed`] is due at the latest.
@@ -316,7 +361,8 @@ impl Master {
         let offers = self.expiries.first().map(|(expires, _)| *expires);
         let frameworks = self.frameworks.values().filter_map(|framework| framework.deadline);
         let filters = self.volume_filters.first().map(|(until, _)| *until);
-        frameworks.chain(offers).chain(filters).chain(self.next_ping).chain(self.allocator.deadline()).min()
+        let all = frameworks.chain(offers).chain(filters).chain(self.next_ping).chain(self.recovery_ends);
+        all.chain(self.allocator.deadline()).filter(|_| !self.over).min()
     }
 
     fn pass_deadlines(&mut self, now: Time, effects: &mut Vec<Effect>) {
@@ -324,6 +370,15 @@ impl Master {
         self.expire_frameworks(now, effects);
         self.expire_volume_filters(now);
         self.ping_agents(now, effects);
+        self.end_recovery(now, effects);
+    }
+
+    /// A master that was away for a while doesn't know that it was replaced until it is told.
+    fn epoch_heard(&mut self, epoch: u64, effects: &mut Vec<Effect>) {
+        if epoch > self.config.epoch {
+            self.over = true;
+            effects.push(Effect::StepDown { epoch });
+        }
     }
 
     fn disconnected(&mut self, now: Time, link: LinkId, effects: &mut Vec<Effect>) {
@@ -331,7 +386,7 @@ impl Master {
             Some(Peer::Agent(id)) => self.agent_disconnected(now, &id, link, effects),
             Some(Peer::Scheduler(id)) => self.scheduler_disconnected(now, &id, link, effects),
             Some(Peer::Asker { request }) => self.asker_left(request, effects),
-            Some(Peer::UnknownAgent | Peer::UnknownScheduler { .. } | Peer::Waiter) | None => {}
+            Some(Peer::UnknownAgent | Peer::UnknownScheduler(_) | Peer::Waiting | Peer::Waiter) | None => {}
         }
     }
 
@@ -358,6 +413,10 @@ impl Master {
             if let Some(link) = agent.link {
                 assert_eq!(self.links.get(&link), Some(&Peer::Agent(id.clone())), "link of agent {id}");
             }
+            assert!(!self.recovering.contains_key(id), "agent {id} is back");
+            for (framework_id, task_id) in &agent.tasks {
+                assert!(self.task(framework_id, task_id).is_some(), "task {task_id} of {framework_id} on agent {id}");
+            }
         }
         for (id, framework) in &self.frameworks {
             if let Some(link) = framework.link {
@@ -375,9 +434,15 @@ impl Master {
     }
 }
 
-/// Text of the form `M-F7`.
+/// Text of the form `M-F7`, and `M-2-F7` of the master of epoch 2: no two masters of a cluster give the same.
 fn make_id(config: &MasterConfig, kind: char, counter: &mut u64) -> String {
-    let id = format!("{}-{kind}{counter}", config.master_id);
+    let id = format!("{}{counter}", id_prefix(config, kind));
     *counter += 1;
     id
+}
+
+/// What all ids of this master begin with.
+fn id_prefix(config: &MasterConfig, kind: char) -> String {
+    let MasterConfig { master_id, epoch, .. } = config;
+    if *epoch <= 1 { format!("{master_id}-{kind}") } else { format!("{master_id}-{epoch}-{kind}") }
 }

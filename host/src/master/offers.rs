@@ -308,6 +308,8 @@ impl Master {
             if let Some(volume) = &part.volume {
                 let key = self.volume_key(framework, &part.agent_id, &volume.name);
                 left.reserved.insert(key, part.resources.clone());
+                // What a volume holds may be all that its task needs.
+                left.ordinary.entry(part.agent_id.clone()).or_default();
             } else {
                 *left.ordinary.entry(part.agent_id.clone()).or_default() += &part.resources;
             }

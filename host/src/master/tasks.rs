@@ -229,8 +229,10 @@ impl Master {
                 self.tell_agent(&agent, agent_event::Event::KillTask(kill), effects);
             }
             None => {
-                let tasks = scheduler::Reconcile { task_ids: vec![call.task_id.clone()] };
-                self.reconcile(now, id, &tasks, effects);
+                let task_ids = vec![call.task_id.clone()];
+                if !self.hold(id, &task_ids, Some(kill)) {
+                    self.reconcile(now, id, &scheduler::Reconcile { task_ids }, effects);
+                }
             }
         }
     }
@@ -261,6 +263,7 @@ impl Master {
         self.tell_agent(&agent, agent_event::Event::KillTask(kill), effects);
     }
 
+    /// Says how tasks are; of those that may be on agents that aren't back yet, later.
     pub(super) fn reconcile(
         &mut self,
         now: Time,
@@ -268,9 +271,16 @@ impl Master {
         call: &scheduler::Reconcile,
         effects: &mut Vec<Effect>,
     ) {
+        let known = |task_id: &&TaskId| self.frameworks[id].tasks.contains_key(*task_id);
+        let (mut asked, unknown): (Vec<TaskId>, Vec<TaskId>) = match call.task_ids.is_empty() {
+            true => (self.frameworks[id].tasks.keys().cloned().collect(), Vec::new()),
+            false => call.task_ids.iter().cloned().partition(|task_id| known(&task_id)),
+        };
+        let held = (call.task_ids.is_empty() || !unknown.is_empty()) && self.hold(id, &unknown, None);
+        if !held {
+            asked.extend(unknown);
+        }
         let all = &self.frameworks[id].tasks;
-        let asked: Vec<TaskId> =
-            if call.task_ids.is_empty() { all.keys().cloned().collect() } else { call.task_ids.clone() };
         for task_id in asked {
             let status = match all.get(&task_id) {
                 Some(task) => TaskStatus { update_seq: None, ..task.status.clone() },

@@ -2,6 +2,7 @@
 
 mod endings;
 mod env;
+mod adoption;
 mod gangs;
 mod hostile;
 mod volumes;
@@ -222,7 +223,7 @@ fn a_master_that_was_stopped_itself_blames_no_agent_for_the_silence() {
     env.accept(scheduler, &offer, vec![task("t", "M-A1", "cpus:1")]);
     // Its pongs were lost, or wait in a queue that is read after the timers.
     env.agents.clear();
-    env.sleep(Duration::from_secs(3600));
+    env.jump(Duration::from_secs(3600));
     assert_eq!(env.live_tasks(), 1);
     env.after(MasterConfig::default().ping_interval);
     assert_eq!(env.live_tasks(), 0, "an agent that stays silent is lost at the next ping");
@@ -323,9 +324,10 @@ fn state_is_answered_when_it_is_durable_and_bounded() {
         scheduler::PutState { changes: vec![change], seq: Some(3) }
     };
     env.events(scheduler);
+    env.persists = false;
     env.call(scheduler, Call::PutState(put(10)));
     assert!(env.events(scheduler).is_empty());
-    env.handle(Event::Persisted { id: 1, error: None });
+    env.persist();
     assert!(matches!(&env.events(scheduler)[..], [event::Event::StateStored(s)] if s.seq == 3 && s.error.is_none()));
     env.call(scheduler, Call::PutState(put(70_000)));
     assert!(matches!(&env.events(scheduler)[..], [event::Event::StateStored(s)] if s.error.is_some()));
@@ -347,18 +349,20 @@ fn a_scheduler_that_takes_over_is_told_of_all_that_was_written_and_shuts_the_old
         let change = scheduler::StateChange { key: "k".into(), value: Some(vec![value]) };
         Call::PutState(scheduler::PutState { changes: vec![change], seq: Some(seq) })
     };
+    env.persists = false;
     env.call(old, put(1, 1));
     env.call(old, put(2, 2));
     let same = FrameworkInfo { id: Some(first.framework_id.clone()), ..info };
     let new = env.framework_of(same.clone(), Some(first.secret.clone()));
-    env.handle(Event::Persisted { id: 1, error: None });
+    // The framework itself, and the first write.
+    env.persist_first(2);
     assert!(welcome(env.events(new)).is_none(), "one write is still on its way");
-    env.handle(Event::Persisted { id: 2, error: None });
+    env.persist();
     let second = welcome(env.events(new)).unwrap();
     assert_eq!((second.state[0].value.as_slice(), second.incarnation), (&[2][..], Some(2)));
 
     let again = env.link();
-    env.handle(Event::SchedulerConnected { link: again, caller: env.caller.clone(), nonce: [8; 16] });
+    env.handle(Event::SchedulerConnected { link: again, caller: env.caller.clone() });
     let (secret, incarnation) = (Some(first.secret), first.incarnation);
     env.call(again, Call::Subscribe(scheduler::Subscribe { framework: same, secret, incarnation }));
     assert!(refused(env.events(again)).contains("took"));
@@ -369,9 +373,10 @@ fn a_write_that_is_said_again_is_not_carried_out_again() {
     let mut env = TestEnv::new();
     let scheduler = env.framework("f");
     let put = |seq| Call::PutState(scheduler::PutState { changes: Vec::new(), seq: Some(seq) });
+    env.persists = false;
     env.call(scheduler, put(1));
     env.call(scheduler, put(2));
-    env.handle(Event::Persisted { id: 1, error: None });
+    env.persist_first(2);
     env.events(scheduler);
     env.effects.clear();
     env.call(scheduler, put(1));

@@ -363,7 +363,8 @@ impl Master {
             }
             let wants = self
                 .owner_of(&key)
-                .filter(|framework| framework.link.is_some() && framework.ending.is_none() && !framework.suppressed);
+                .filter(|framework| framework.link.is_some() && !framework.welcome_waits)
+                .filter(|framework| framework.ending.is_none() && !framework.suppressed);
             let Some(framework) = wants.map(|framework| framework.id.clone()) else { continue };
             let part = allocator::Part { agent: key.agent.clone(), resources: idle, slots: None };
             let words = mesos_plugin_api::v1::Volume { name: key.name.clone(), reserved: volume.reserved.clone() };

@@ -14,7 +14,7 @@ use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status, Streaming};
 
-use super::link::{LINK_BATCHES_MAX, Link};
+use super::link::{Batch, LINK_BATCHES_MAX, Link};
 use super::master_client::MasterClient as Grpc;
 use super::{
     AgentCall, AgentCallBatch, AgentEvent, BlobChunk, BlobName, BlobStored, OperatorCall, OperatorReply, operator_call,
@@ -163,10 +163,14 @@ impl MasterClient {
             }
             Self::Remote(remote) => {
                 let (out, calls) = mpsc::channel(LINK_BATCHES_MAX);
-                let calls = batches(calls, |calls| AgentCallBatch { calls });
+                let calls =
+                    batches(calls, |Batch { epoch, items: calls }| AgentCallBatch { calls, master_epoch: Some(epoch) });
                 let events = remote.grpc.clone().agent(remote.request(calls)).await;
                 let events = events.map_err(|status| remote.refused(&status))?.into_inner();
-                Ok(Link { out, inbox: inbox(events, |batch| batch.events) })
+                Ok(Link {
+                    out,
+                    inbox: inbox(events, |batch| Batch { epoch: batch.master_epoch(), items: batch.events }),
+                })
             }
         }
     }
@@ -184,10 +188,16 @@ impl MasterClient {
             }
             Self::Remote(remote) => {
                 let (out, calls) = mpsc::channel(LINK_BATCHES_MAX);
-                let calls = batches(calls, |calls| scheduler::CallBatch { calls });
+                let calls = batches(calls, |Batch { epoch, items: calls }| scheduler::CallBatch {
+                    calls,
+                    master_epoch: Some(epoch),
+                });
                 let events = remote.grpc.clone().scheduler(remote.request(calls)).await;
                 let events = events.map_err(|status| remote.refused(&status))?.into_inner();
-                Ok(Link { out, inbox: inbox(events, |batch| batch.events) })
+                Ok(Link {
+                    out,
+                    inbox: inbox(events, |batch| Batch { epoch: batch.master_epoch(), items: batch.events }),
+                })
             }
         }
     }
@@ -345,18 +355,17 @@ pub(crate) fn with_credentials<T>(message: T, credentials: &Credentials) -> Requ
     request
 }
 
-/// Several waiting batches become one message.
 fn batches<T: Send + 'static, B: Message + 'static>(
-    queue: mpsc::Receiver<Vec<T>>,
-    wrap: impl Fn(Vec<T>) -> B + Send + 'static,
+    queue: mpsc::Receiver<Batch<T>>,
+    wrap: impl Fn(Batch<T>) -> B + Send + 'static,
 ) -> impl tokio_stream::Stream<Item = B> + Send + 'static {
     tokio_stream::StreamExt::map(ReceiverStream::new(queue), wrap)
 }
 
 fn inbox<B: Send + 'static, T: Send + 'static>(
     mut stream: Streaming<B>,
-    unwrap: impl Fn(B) -> Vec<T> + Send + 'static,
-) -> mpsc::Receiver<Vec<T>> {
+    unwrap: impl Fn(B) -> Batch<T> + Send + 'static,
+) -> mpsc::Receiver<Batch<T>> {
     let (sender, inbox) = mpsc::channel(LINK_BATCHES_MAX);
     tokio::spawn(async move {
         loop {

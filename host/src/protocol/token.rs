@@ -1,4 +1,5 @@
-//! Short-lived tokens for a task's sandbox: the master signs with the agent's secret, the agent verifies.
+//! Short-lived tokens for a task's sandbox: the master signs with the agent's secret, the agent verifies. And what a framework
+//! proves itself with: signed with the cluster's key, so that every master of the cluster can check it.
 
 use hmac::{Hmac, KeyInit, Mac};
 use mesos_plugin_api::Time;
@@ -13,6 +14,14 @@ pub fn sign(secret: &[u8], framework: &FrameworkId, task: &TaskId, expires: Time
 /// Whether the token is the one for this sandbox and time, and the time hasn't come. Takes as long for a wrong token as for a right one.
 pub fn verify(secret: &[u8], framework: &FrameworkId, task: &TaskId, expires: Time, now: Time, token: &[u8]) -> bool {
     now < expires && mac(secret, framework, task, expires).verify_slice(token).is_ok()
+}
+
+/// What a framework shows when it subscribes again.
+pub fn framework_secret(key: &[u8], framework: &FrameworkId) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+    mac.update(b"framework ");
+    mac.update(framework.as_str().as_bytes());
+    mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Compares without telling by its time where they differ.
@@ -33,6 +42,14 @@ fn mac(secret: &[u8], framework: &FrameworkId, task: &TaskId, expires: Time) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_framework_of_each_cluster_has_a_secret_of_its_own() {
+        let (one, two) = (FrameworkId::from("F1"), FrameworkId::from("F2"));
+        assert_eq!(framework_secret(b"key", &one), framework_secret(b"key", &one));
+        assert_ne!(framework_secret(b"key", &one), framework_secret(b"key", &two));
+        assert_ne!(framework_secret(b"key", &one), framework_secret(b"yek", &one));
+    }
 
     #[test]
     fn only_the_same_sandbox_and_time_pass() {

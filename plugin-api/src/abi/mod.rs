@@ -25,6 +25,8 @@ mod module;
 mod open;
 
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 pub(crate) mod in_process;
 
 pub use bytes::{ByteHalf, ByteHost, BytePlugin};

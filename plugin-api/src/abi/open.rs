@@ -111,7 +111,7 @@ impl Half {
     }
 }
 
-fn header(path: &Path) -> Result<&'static LibHeader, OpenError> {
+pub(super) fn header(path: &Path) -> Result<&'static LibHeader, OpenError> {
     let refused = |error: LibraryError| OpenError::Refused(one_line(&error.to_string()));
     let library = RawLibrary::load_at(path).map_err(refused)?;
     // SAFETY: only `export_plugin!` writes this symbol, and it is an `AbiHeader` at the head of a `LibHeader` then.

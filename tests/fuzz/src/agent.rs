@@ -261,6 +261,7 @@ impl World {
                 assert!([9, 15].contains(&signal) && self.shell.contains_key(&id), "{id:?} can be signalled");
             }
             Effect::Exit { .. } => self.exited = true,
+            // A disk that never answers.
             Effect::Connect | Effect::ShareSandbox { .. } | Effect::Ended { .. } | Effect::Warn { .. } => {}
         }
     }

@@ -43,9 +43,14 @@ impl Cluster {
 
     /// `mesos up --agents COUNT`.
     pub fn up(count: u8) -> Cluster {
+        Cluster::up_with(count, AGENT_RESOURCES)
+    }
+
+    /// The same with other resources.
+    pub fn up_with(count: u8, resources: &str) -> Cluster {
         let cluster = Cluster { agents: Vec::new(), master: None, home: Mesos::new(), network: None, address: None };
         let count = count.to_string();
-        cluster.mesos(["up", "--agents", &count, "--resources", AGENT_RESOURCES]).run().expect_success();
+        cluster.mesos(["up", "--agents", &count, "--resources", resources]).run().expect_success();
         cluster
     }
 
@@ -103,6 +108,19 @@ impl Cluster {
         let agent = self.agents[index].take().expect("it was not killed before");
         agent.signal(nix::sys::signal::Signal::SIGKILL);
         agent.wait();
+    }
+
+    /// Kills the master's process.
+    pub fn kill_master(&mut self) {
+        let master = self.master.take().expect("it was not killed before");
+        master.signal(nix::sys::signal::Signal::SIGKILL);
+        master.wait();
+    }
+
+    /// Starts a master with the address and the folder of the one that was killed.
+    pub fn start_next_master(&mut self) {
+        let (ip, port) = self.address().rsplit_once(':').expect("an address");
+        self.master = Some(self.start_master(ip, port.parse().expect("a port")));
     }
 
     fn start(network: Option<Network>, count: u8) -> Cluster {

@@ -8,7 +8,7 @@ use super::installed;
 
 fn start(cluster: &Cluster) -> Running {
     let cmd = cluster.mesos(["ordered", "store", "keeper", "server", "gateway"]);
-    cmd.env("MESOS_PLUGIN_DIR", cluster.home.folder().join("plugins")).limit(Duration::from_secs(120)).start()
+    cmd.env("MESOS_PLUGIN_DIR", cluster.home.folder().join("plugins")).limit(Duration::from_secs(20)).start()
 }
 
 /// What each service said, in order, when all are ready: name, port, lines that it found.
@@ -21,7 +21,7 @@ fn ready(running: &mut Running) -> Vec<[String; 3]> {
 
 #[test]
 fn services_start_in_order_drain_in_reverse_and_come_back_on_their_volumes() {
-    let cluster = Cluster::up(2);
+    let cluster = Cluster::up_with(2, "cpus:4;mem:4096;ports:[31000-31099]");
     installed(&cluster, "ordered");
     let mut first = start(&cluster);
     let before = ready(&mut first);

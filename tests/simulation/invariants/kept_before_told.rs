@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mesos_host::agent::Checkpoint;
 use mesos_host::protocol::agent_call;
+use mesos_host::registry::Operation;
 use mesos_plugin_api::Time;
 use mesos_plugin_api::framework::Event as HalfEvent;
 use mesos_plugin_api::v1::TaskId;
@@ -38,14 +39,11 @@ struct Half {
 impl KeptBeforeTold {
     fn of_master(&mut self, sight: &Sight) -> Result<(), String> {
         match sight {
-            Sight::MasterStarted => {
-                self.keeping.clear();
-                self.kept.clear();
-            }
+            Sight::MasterStarted => self.keeping.clear(),
             Sight::MasterHeardScheduler { scheduler, call: Call::PutState(put) } => {
                 self.given = Some((*scheduler, put.seq()));
             }
-            Sight::MasterPersists { id, .. } => {
+            Sight::MasterPersists { id, operation: Operation::PutState(_) } => {
                 if let Some(value) = self.given.take() {
                     self.keeping.insert(*id, value);
                 }

@@ -215,7 +215,7 @@ impl RandomFramework {
     fn executor(&mut self, part: &OfferPart) -> ExecutorInfo {
         let number = self.chance.between(0, 2);
         ExecutorInfo {
-            id: ExecutorId::new(format!("{}-e{number}", part.hostname)),
+            id: ExecutorId::new(format!("random-{}-{number}", part.hostname)),
             plugin: self.plugin.clone().expect("the runner knows it"),
             resources: Resources::new(0.1, 8.0),
             config: None,
@@ -254,8 +254,15 @@ impl RandomFramework {
         let mut tasks: Vec<TaskInfo> = Vec::new();
         for part in &offer.parts {
             let program = self.program();
+            let mut rest = part.resources.clone();
+            let small = Resources::new(0.1, 1.0);
+            if let (true, Ok(less)) = (self.chance.percent(50), rest.checked_sub(&small)) {
+                rest = less;
+                let id = self.task_id();
+                tasks.push(TaskInfo::command(id, part.agent_id.clone(), small, program.command()));
+            }
             let id = self.task_id();
-            tasks.push(TaskInfo::command(id, part.agent_id.clone(), part.resources.clone(), program.command()));
+            tasks.push(TaskInfo::command(id, part.agent_id.clone(), rest, program.command()));
         }
         if leaves_out {
             tasks.pop();
@@ -295,7 +302,8 @@ impl RandomFramework {
                     let key = ((*agent).clone(), (*executor).clone());
                     let said = self.said.entry(key.clone()).or_default();
                     *said += 1;
-                    calls.message(key.0, key.1, said.to_be_bytes().to_vec());
+                    let words = [self.incarnation.to_be_bytes(), said.to_be_bytes()];
+                    calls.message(key.0, key.1, words.concat());
                 }
             }
             8 => {

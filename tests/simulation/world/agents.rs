@@ -30,8 +30,8 @@ pub struct AgentNode {
     /// Checkpoints that survive its process. A restarted agent doesn't read them yet; then `agent_starts` changes, nothing else.
     pub kept: Vec<Checkpoint>,
     unkept: BTreeMap<u64, Checkpoint>,
-    /// Volumes that its disk keeps, whatever dies.
-    pub volumes: Vec<VolumeRecord>,
+    /// What its disk keeps for frameworks, over its restarts.
+    volumes: BTreeMap<VolumeId, VolumeRecord>,
     /// What was made ready for a launch.
     pub prepared: BTreeMap<LocalId, Launch>,
     /// The launcher that its requests go to.
@@ -55,7 +55,7 @@ impl World {
             due: None,
             kept: Vec::new(),
             unkept: BTreeMap::new(),
-            volumes: Vec::new(),
+            volumes: BTreeMap::new(),
             prepared: BTreeMap::new(),
             launcher: 0,
             slow_disk_until: Time::default(),
@@ -92,7 +92,7 @@ impl World {
             secret: b"secret".to_vec(),
             boot_id: Some("boot".into()),
             work_dir: "/work".into(),
-            volumes: node.volumes.clone(),
+            volumes: node.volumes.values().cloned().collect(),
         };
         node.core = Some(Agent::new(settings));
         self.watch.log(self.now, format_args!("agent {agent}"), &"starts");
@@ -173,8 +173,15 @@ impl World {
                 }
                 Effect::Persist { seq, checkpoint } => self.agent_persists(agent, seq, checkpoint),
                 Effect::Prepare { id, launch } => self.prepare(agent, id, launch),
-                Effect::MakeVolume { record } => self.make_volume(agent, record),
-                Effect::RemoveVolume { id } => self.remove_volume(agent, id),
+                Effect::MakeVolume { record } => {
+                    let id = record.id.clone();
+                    self.agents[agent].volumes.insert(id.clone(), record);
+                    self.disk_answers(agent, Event::VolumeMade { id, outcome: Ok(()) });
+                }
+                Effect::RemoveVolume { id } => {
+                    self.agents[agent].volumes.remove(&id);
+                    self.disk_answers(agent, Event::VolumeRemoved { id, outcome: Ok(()) });
+                }
                 Effect::Mount { id, .. } => self.disk_answers(agent, Event::Mounted { id, outcome: Ok(()) }),
                 Effect::Abandon { id } => {
                     // What has been prepared already is told nevertheless.
@@ -206,6 +213,12 @@ impl World {
         }
     }
 
+    /// It is done, whether the agent lives to hear of it or not.
+    fn disk_answers(&mut self, agent: usize, event: Event) {
+        let (wait, incarnation) = (self.chance.wait(2, 200), self.agents[agent].incarnation);
+        self.follow(Lane::AgentDisk(agent), wait, Happening::AgentHears { agent, incarnation, event });
+    }
+
     fn agent_persists(&mut self, agent: usize, seq: u64, checkpoint: Checkpoint) {
         self.agents[agent].unkept.insert(seq, checkpoint);
         let wait = if self.agents[agent].slow_disk_until > self.now {
@@ -230,29 +243,5 @@ impl World {
         let incarnation = self.agents[agent].incarnation;
         let wait = self.chance.wait(20, 5000);
         self.after(wait, Happening::AgentHears { agent, incarnation, event: Event::Prepared { id, outcome } });
-    }
-
-    fn make_volume(&mut self, agent: usize, record: VolumeRecord) {
-        let id = record.id.clone();
-        let outcome = if self.chance.percent(5) {
-            self.watch.counts.add("fault: no room for a volume", 1);
-            Err("no space left on device".to_string())
-        } else {
-            self.agents[agent].volumes.retain(|volume| volume.id != id);
-            self.agents[agent].volumes.push(record);
-            Ok(())
-        };
-        self.disk_answers(agent, Event::VolumeMade { id, outcome });
-    }
-
-    fn remove_volume(&mut self, agent: usize, id: VolumeId) {
-        self.agents[agent].volumes.retain(|volume| volume.id != id);
-        self.disk_answers(agent, Event::VolumeRemoved { id, outcome: Ok(()) });
-    }
-
-    fn disk_answers(&mut self, agent: usize, event: Event) {
-        let incarnation = self.agents[agent].incarnation;
-        let wait = self.chance.wait(2, 200);
-        self.follow(Lane::AgentDisk(agent), wait, Happening::AgentHears { agent, incarnation, event });
     }
 }

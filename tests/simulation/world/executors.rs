@@ -221,7 +221,9 @@ impl World {
                     self.executor_hears(pid, HalfEvent::Kill(Kill { task_id, grace_ms }));
                 }
                 Some(Body::Message(data)) => {
-                    self.watch.see(self.now, &Sight::ExecutorHeard { pid, data: &data });
+                    if matches!(executor.half, Some(Half::Random(_))) {
+                        self.watch.see(self.now, &Sight::ExecutorHeard { pid, data: &data });
+                    }
                     self.executor_hears(pid, HalfEvent::Message(Message { data }));
                 }
                 Some(Body::Shutdown(Shutdown {})) => self.executor_hears(pid, HalfEvent::Shutdown(Shutdown {})),
@@ -331,7 +333,7 @@ impl World {
                     let steps = children.get_mut(&signal.process).map(|rank| rank.signalled(signal.signal));
                     self.rank_steps(pid, signal.process, steps.unwrap_or_default());
                 }
-                Call::CloseStream(_) | Call::AnswerKnock(_) | Call::ToShell(_) => {}
+                Call::CloseStream(_) | Call::AnswerKnock(_) => {}
             }
         }
         self.send_window(pid);

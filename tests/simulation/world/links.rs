@@ -38,11 +38,7 @@ impl World {
         self.master.links.insert(link, connection);
         let event = match peer {
             Peer::Agent(_) => master::Event::AgentConnected { link },
-            Peer::Scheduler(_) => master::Event::SchedulerConnected {
-                link,
-                caller: super::schedulers::caller(),
-                nonce: self.chance.nonce(),
-            },
+            Peer::Scheduler(_) => master::Event::SchedulerConnected { link, caller: super::schedulers::caller() },
         };
         self.master_handles(vec![event]);
         let wait = self.chance.wait(3, 500);

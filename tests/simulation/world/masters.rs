@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use mesos_host::master::{Effect, Event, LinkId, Master, MasterConfig};
 use mesos_host::protocol::{OperatorCall, OperatorReply, operator_call, operator_reply};
+use mesos_host::registry::{Operation, Registry};
 use mesos_plugin_api::Time;
 
 use super::{Happening, Lane, World};
@@ -25,6 +26,10 @@ pub struct MasterNode {
     /// On which link each scheduler has subscribed last.
     pub subscribed: BTreeMap<usize, LinkId>,
     link_last: u64,
+    /// What survives it.
+    registry: Registry,
+    /// What it wants kept.
+    keeping: BTreeMap<u64, Operation>,
     /// Its disk is slow until then.
     pub slow_disk_until: Time,
     /// It keeps nothing until then.
@@ -50,10 +55,10 @@ impl World {
         }
         self.master.incarnation += 1;
         let epoch = self.master.incarnation;
-        let config = MasterConfig { master_id: format!("M{epoch}"), epoch, ..MasterConfig::default() };
+        let config = MasterConfig { epoch, ..MasterConfig::default() };
         self.watch.log(self.now, format_args!("master"), &"starts");
         self.watch.see(self.now, &Sight::MasterStarted);
-        self.master.core = Some(Master::new(config));
+        self.master.core = Some(Master::resume(self.now, config, self.master.registry.clone()));
         self.master.due = None;
     }
 
@@ -64,6 +69,7 @@ impl World {
         }
         self.watch.log(self.now, format_args!("master"), &"dies");
         self.master.due = None;
+        self.master.keeping.clear();
         for connection in std::mem::take(&mut self.master.links).into_values() {
             self.server_dies(connection);
         }
@@ -128,7 +134,7 @@ impl World {
                 (Some(Peer::Scheduler(scheduler)), Some(call)) => Sight::MasterHeardScheduler { scheduler, call },
                 _ => return,
             },
-            Event::Persisted { id, error: None } => Sight::MasterKept { id: *id },
+            Event::Persisted { id } => Sight::MasterKept { id: *id },
             _ => return,
         };
         self.watch.see(self.now, &sight);
@@ -184,7 +190,8 @@ impl World {
                     }
                 }
                 Effect::Close { link } => closing.push(link),
-                Effect::Persist { id, .. } => self.master_persists(id),
+                Effect::Persist { id, operation } => self.master_persists(id, operation),
+                Effect::StepDown { epoch } => panic!("there is one master, and none of epoch {epoch}"),
                 Effect::Reply { reply: Ok(reply), .. } => self.master.answers.push(reply),
                 Effect::Reply { reply: Err(_), .. } => {}
             }
@@ -203,24 +210,30 @@ impl World {
         }
     }
 
-    fn master_persists(&mut self, id: u64) {
+    fn master_persists(&mut self, id: u64, operation: Operation) {
+        self.master.keeping.insert(id, operation);
         let wait = if self.master.slow_disk_until > self.now {
             self.watch.counts.add("fault: slow disk of the master", 1);
             self.chance.ms(200, 4000)
         } else {
             self.chance.wait(10, 300)
         };
-        let error = (self.master.full_disk_until > self.now && self.chance.percent(50)).then(|| {
-            self.watch.counts.add("fault: full disk of the master", 1);
-            "no space left on device".to_string()
-        });
         let incarnation = self.master.incarnation;
-        self.follow(Lane::MasterDisk, wait, Happening::MasterKept { incarnation, id, error });
+        self.follow(Lane::MasterDisk, wait, Happening::MasterKept { incarnation, id });
     }
 
-    pub(super) fn master_kept(&mut self, incarnation: u64, id: u64, error: Option<String>) {
+    pub(super) fn master_kept(&mut self, incarnation: u64, id: u64) {
         if incarnation == self.master.incarnation && self.master.core.is_some() {
-            self.master_handles(vec![Event::Persisted { id, error }]);
+            if self.master.full_disk_until > self.now && self.chance.percent(50) {
+                // A master that can't keep something ends.
+                self.watch.counts.add("fault: full disk of the master", 1);
+                self.master_dies();
+                let wait = self.chance.ms(100, 3000);
+                return self.start_master_after(wait);
+            }
+            let operation = self.master.keeping.remove(&id).expect("it was to be kept");
+            self.master.registry.apply(operation);
+            self.master_handles(vec![Event::Persisted { id }]);
         } else {
             self.watch.counts.add("fault: effects lost at a crash", 1);
         }

@@ -76,7 +76,7 @@ pub(crate) enum Happening {
     /// The master lets its allocator work.
     MasterAllocates,
     /// What the master wanted kept is kept, or can't be.
-    MasterKept { incarnation: u64, id: u64, error: Option<String> },
+    MasterKept { incarnation: u64, id: u64 },
     /// An agent's process begins.
     AgentStarts { agent: usize },
     /// Something for an agent's core.
@@ -258,7 +258,7 @@ impl World {
             Happening::Noticed { connection, client } => self.noticed(connection, client),
             Happening::MasterStarts => self.master_starts(),
             Happening::MasterAllocates => self.master_allocates(),
-            Happening::MasterKept { incarnation, id, error } => self.master_kept(incarnation, id, error),
+            Happening::MasterKept { incarnation, id } => self.master_kept(incarnation, id),
             Happening::AgentStarts { agent } => self.agent_starts(agent),
             Happening::AgentHears { agent, incarnation, event } => self.agent_hears(agent, incarnation, event),
             Happening::LauncherTakes { agent, incarnation, request } => {

@@ -1,8 +1,8 @@
 //! `cargo xtask test`: everything that must hold, quickest first, and one line of totals at the end.
 //!
 //! ```text
-//! fmt ─ clippy ─ build ─ unit ─ fuzz ─ simulation ─ harness ─ doc ─ tidy ─ parts ─ run ─ plugins ─ bad_input ─ lifecycle
-//!     ─ skeletons ─ mpi
+//! fmt ─ clippy ─ build ─ unit ─ fuzz ─ simulation ─ harness ─ doc ─ tidy ─ parts ─ run ─ plugins ─ golden ─ bad_input ─ lifecycle
+//!     ─ volumes ─ skeletons ─ failover ─ mpi
 //! ```
 
 use std::path::Path;
@@ -70,9 +70,12 @@ const STEPS: &[Step] = &[
     Step { name: "parts", action: Action::Integration },
     Step { name: "run", action: Action::Integration },
     Step { name: "plugins", action: Action::Integration },
+    Step { name: "golden", action: Action::Integration },
     Step { name: "bad_input", action: Action::Integration },
     Step { name: "lifecycle", action: Action::Integration },
+    Step { name: "volumes", action: Action::Integration },
     Step { name: "skeletons", action: Action::Integration },
+    Step { name: "failover", action: Action::Integration },
     Step { name: "mpi", action: Action::Turns },
 ];
 

@@ -5,7 +5,7 @@ use tokio::sync::mpsc;
 use super::config::Master;
 use super::fetcher::MasterSlot;
 use crate::protocol::client::{ClientError, MasterClient};
-use crate::protocol::link::Link;
+use crate::protocol::link::{Batch, Link};
 use crate::protocol::{AgentCall, AgentEvent};
 
 pub(super) type MasterLink = Link<AgentCall, AgentEvent>;
@@ -31,7 +31,7 @@ pub(super) fn open(master: Master, slot: MasterSlot, opened: mpsc::Sender<Opened
 }
 
 /// The next batch; never, while there is no link.
-pub(super) async fn receive(link: &mut Option<MasterLink>) -> Option<Vec<AgentEvent>> {
+pub(super) async fn receive(link: &mut Option<MasterLink>) -> Option<Batch<AgentEvent>> {
     match link {
         Some(link) => link.inbox.recv().await,
         None => std::future::pending().await,
@@ -39,7 +39,7 @@ pub(super) async fn receive(link: &mut Option<MasterLink>) -> Option<Vec<AgentEv
 }
 
 /// Room for a batch; never, while there is nothing to send or no link. `None` when it broke.
-pub(super) async fn room(out: Option<mpsc::Sender<Vec<AgentCall>>>) -> Option<mpsc::OwnedPermit<Vec<AgentCall>>> {
+pub(super) async fn room(out: Option<mpsc::Sender<Batch<AgentCall>>>) -> Option<mpsc::OwnedPermit<Batch<AgentCall>>> {
     match out {
         Some(out) => out.reserve_owned().await.ok(),
         None => std::future::pending().await,

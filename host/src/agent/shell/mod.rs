@@ -42,6 +42,7 @@ use super::core::{Agent, Settings};
 use super::event::{Effect, Event, Launch, LocalId};
 use crate::launcher::{self, LauncherClient, LauncherEvents, Request};
 use crate::master::shell::hex;
+use crate::protocol::link::Batch;
 use crate::protocol::{AgentCall, AgentEvent};
 use crate::time::Clock;
 
@@ -265,7 +266,10 @@ impl Shell {
                 Some(link) = self.opened.1.recv() => self.on_opened(link),
                 batch = link::receive(&mut self.link) => self.on_batch(batch),
                 room = link::room(out) => match room {
-                    Some(room) => drop(room.send(std::mem::take(&mut self.outgoing))),
+                    Some(room) => {
+                        let items = std::mem::take(&mut self.outgoing);
+                        drop(room.send(Batch { epoch: self.core.epoch(), items }));
+                    }
                     None => self.on_batch(None),
                 },
                 () = self.clock.sleep_until(deadline) => self.handle([Event::Tick]),
@@ -337,9 +341,12 @@ impl Shell {
         }
     }
 
-    fn on_batch(&mut self, batch: Option<Vec<AgentEvent>>) {
+    fn on_batch(&mut self, batch: Option<Batch<AgentEvent>>) {
         match batch {
-            Some(batch) => self.handle(batch.into_iter().filter_map(|event| event.event).map(Event::Master)),
+            Some(Batch { epoch, items }) => {
+                let said = items.into_iter().filter_map(|event| event.event).map(Event::Master);
+                self.handle(std::iter::once(Event::EpochHeard { epoch }).chain(said));
+            }
             None => {
                 self.drop_link();
                 self.handle([Event::Disconnected { cause: "the connection to the master broke".to_string() }]);

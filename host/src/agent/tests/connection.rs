@@ -53,6 +53,21 @@ fn an_old_master_has_nothing_to_say() {
 }
 
 #[test]
+fn a_master_that_was_replaced_is_left_at_its_next_word() {
+    let mut env = TestEnv::new();
+    env.registered(5);
+    env.take();
+    assert_eq!(env.agent.epoch(), 5);
+    env.on(Event::EpochHeard { epoch: 5 });
+    assert_eq!(env.take(), []);
+    env.on(Event::EpochHeard { epoch: 4 });
+    assert!(env.take().contains(&Effect::Disconnect));
+    env.master(agent_event::Event::Refused(Refused { message: "you are unknown".into() }));
+    env.run(vec![task("t")]);
+    assert_eq!(env.take(), []);
+}
+
+#[test]
 fn a_master_that_has_not_registered_the_agent_has_nothing_to_say() {
     let mut env = TestEnv::apart();
     env.on(Event::Connected);
@@ -91,6 +106,7 @@ fn a_registration_brings_all_that_is_here_and_then_all_that_was_not_acknowledged
     assert_eq!(tasks, [("ended", TaskState::TaskFinished), ("runs", TaskState::TaskRunning)]);
     assert_eq!(register.agent.id, Some(agent()));
     assert_eq!(register.tasks[0].gang_id.as_deref(), Some("gang"));
+    assert_eq!(register.frameworks.iter().map(|framework| framework.name.as_str()).collect::<Vec<_>>(), ["f"]);
     env.master(agent_event::Event::Registered(Registered { agent_id: agent(), master_epoch: 2 }));
     let updates = env.updates();
     assert_eq!(updates.len(), 1);

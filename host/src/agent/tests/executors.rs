@@ -199,6 +199,20 @@ fn an_executor_is_asked_to_end_and_then_killed() {
 }
 
 #[test]
+fn an_executor_that_connects_before_its_launch_is_told_ends_if_it_is_to_end() {
+    let mut env = TestEnv::new();
+    env.run(vec![executor_task("t")]);
+    env.shut_down_executor();
+    env.on(Event::ExecutorConnected { id: LocalId(EXECUTOR) });
+    env.launched(EXECUTOR);
+    let frames = env.frames();
+    assert!(launches(&frames).is_empty());
+    assert!(matches!(&frames[..], [.., Frame::Numbered(Numbered { body: Some(Body::Shutdown(_)), .. })]));
+    env.pass(EXECUTOR_SHUTDOWN_GRACE);
+    assert_eq!(env.signals(), [(EXECUTOR, 9)]);
+}
+
+#[test]
 fn messages_to_an_executor_come_once_in_order_and_are_acknowledged_when_it_has_them() {
     let mut env = running();
     for (seq, text) in [(1, "one"), (1, "one"), (3, "three"), (2, "two")] {

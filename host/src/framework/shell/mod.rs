@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::{Effect, Event, Runner};
 use crate::protocol::client::{ClientError, MasterClient};
-use crate::protocol::link::Link;
+use crate::protocol::link::{Batch, Link};
 use crate::time::Clock;
 
 /// Events from plugin threads and the terminal that may wait.
@@ -122,8 +122,9 @@ async fn run(
         let deadline = runner.deadline();
         tokio::select! {
             batch = receive(&mut link) => match batch {
-                Some(events) => {
-                    for event in events {
+                Some(Batch { epoch, items }) => {
+                    runner.handle(clock.now(), Event::EpochHeard(epoch), &mut effects);
+                    for event in items {
                         runner.handle(clock.now(), Event::Master(event), &mut effects);
                     }
                 }
@@ -149,7 +150,7 @@ async fn run(
     }
 }
 
-async fn receive(link: &mut Option<SchedulerLink>) -> Option<Vec<scheduler::Event>> {
+async fn receive(link: &mut Option<SchedulerLink>) -> Option<Batch<scheduler::Event>> {
     match link {
         Some(link) => link.inbox.recv().await,
         None => std::future::pending().await,
@@ -174,7 +175,7 @@ async fn carry_out(
     effects: &mut Vec<Effect>,
 ) -> Option<Front> {
     let mut calls = Vec::new();
-    let mut ended = None;
+    let (mut ended, mut leaves) = (None, false);
     for effect in effects.drain(..) {
         let word = match effect {
             Effect::Call(call) => {
@@ -182,7 +183,7 @@ async fn carry_out(
                 continue;
             }
             Effect::Disconnect => {
-                *link = None;
+                leaves = true;
                 continue;
             }
             Effect::Registered { framework_id, secret } => Front::Registered { framework_id, secret },
@@ -198,8 +199,9 @@ async fn carry_out(
         // Without a command in front nobody wants to see it.
         let _ = front.send(word).await;
     }
-    if let Some(open) = link.as_ref().filter(|_| !calls.is_empty())
-        && open.out.send(calls).await.is_err()
+    let batch = Batch { epoch: runner.epoch(), items: calls };
+    if let Some(open) = link.as_ref().filter(|_| leaves || !batch.items.is_empty())
+        && (leaves || open.out.send(batch).await.is_err())
     {
         *link = None;
         runner.handle(clock.now(), Event::Disconnected("the connection to the master broke".into()), effects);

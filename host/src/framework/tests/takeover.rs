@@ -32,7 +32,7 @@ impl Framework for Counter {
                     self.count
                 );
                 // Some need no state.
-                if asked % 3 != 0 {
+                if !asked.is_multiple_of(3) {
                     calls.put_state("count", Some(asked.to_le_bytes().to_vec()), asked);
                     self.count = asked;
                 }
@@ -159,11 +159,9 @@ impl World {
                 self.written = put.seq();
                 self.writing.push_back(put);
             }
-            Some(Call::PutState(put)) => {
-                if self.writing.iter().all(|writing| writing.seq != put.seq) {
-                    let stored = scheduler::StateStored { seq: put.seq(), error: None };
-                    self.events.push_back(MasterEvent::StateStored(stored));
-                }
+            Some(Call::PutState(put)) if self.writing.iter().all(|writing| writing.seq != put.seq) => {
+                let stored = scheduler::StateStored { seq: put.seq(), error: None };
+                self.events.push_back(MasterEvent::StateStored(stored));
             }
             Some(Call::Message(message)) => self.agent_takes(message),
             Some(Call::MessageAcknowledge(acknowledge)) => drop(self.outbox.confirm(acknowledge.seq)),

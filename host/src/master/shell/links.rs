@@ -7,19 +7,21 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::master::LinkId;
-use crate::protocol::link::Link;
+use crate::protocol::link::{Batch, Link};
 use crate::protocol::{AgentCall, AgentEvent, OperatorReply, agent_event};
 
 /// What came in.
 pub(super) enum Input {
-    Agent(LinkId, Vec<AgentCall>),
-    Scheduler(LinkId, Vec<scheduler::Call>),
+    Agent(LinkId, Batch<AgentCall>),
+    Scheduler(LinkId, Batch<scheduler::Call>),
     Closed(LinkId),
 }
 
 /// All open links. Aborts a link's reader when it is removed.
 pub(super) struct Links {
     inputs: mpsc::Sender<Input>,
+    /// The master's, for every batch.
+    epoch: u64,
     next: u64,
     open: BTreeMap<LinkId, Open>,
     /// Links with something to send.
@@ -32,14 +34,14 @@ struct Open {
 }
 
 enum Out {
-    Agent(mpsc::Sender<Vec<AgentEvent>>, Vec<AgentEvent>),
-    Scheduler(mpsc::Sender<Vec<scheduler::Event>>, Vec<scheduler::Event>),
+    Agent(mpsc::Sender<Batch<AgentEvent>>, Vec<AgentEvent>),
+    Scheduler(mpsc::Sender<Batch<scheduler::Event>>, Vec<scheduler::Event>),
     Asker(mpsc::Sender<Result<OperatorReply, String>>, Vec<Result<OperatorReply, String>>),
 }
 
 impl Links {
-    pub(super) fn new(inputs: mpsc::Sender<Input>) -> Self {
-        Self { inputs, next: 1, open: BTreeMap::new(), dirty: Vec::new() }
+    pub(super) fn new(inputs: mpsc::Sender<Input>, epoch: u64) -> Self {
+        Self { inputs, epoch, next: 1, open: BTreeMap::new(), dirty: Vec::new() }
     }
 
     pub(super) fn add_agent(&mut self, link: Link<AgentEvent, AgentCall>) -> LinkId {
@@ -92,7 +94,7 @@ impl Links {
     /// Forgets a link after sending what waits for it; whether it was open.
     pub(super) fn remove(&mut self, link: LinkId) -> bool {
         let Some(mut open) = self.open.remove(&link) else { return false };
-        send(&mut open.out);
+        send(&mut open.out, self.epoch);
         open.reader.abort();
         true
     }
@@ -102,7 +104,7 @@ impl Links {
         let mut stuck = Vec::new();
         for link in std::mem::take(&mut self.dirty) {
             let Some(open) = self.open.get_mut(&link) else { continue };
-            if !send(&mut open.out) {
+            if !send(&mut open.out, self.epoch) {
                 // One that has left is no news: its reader tells of it too.
                 if !open.out.is_closed() {
                     tracing::warn!(link = link.0, "a peer does not read what is sent to it; closing its connection");
@@ -131,10 +133,10 @@ impl Out {
 }
 
 /// Whether it went out, or nothing was to go.
-fn send(out: &mut Out) -> bool {
+fn send(out: &mut Out, epoch: u64) -> bool {
     match out {
-        Out::Agent(sender, waiting) => waiting.is_empty() || sender.try_send(std::mem::take(waiting)).is_ok(),
-        Out::Scheduler(sender, waiting) => waiting.is_empty() || sender.try_send(std::mem::take(waiting)).is_ok(),
+        Out::Agent(sender, waiting) => send_batch(sender, waiting, epoch),
+        Out::Scheduler(sender, waiting) => send_batch(sender, waiting, epoch),
         Out::Asker(sender, waiting) => {
             let replies = std::mem::take(waiting);
             if replies.len() <= sender.capacity() {
@@ -154,11 +156,15 @@ fn send(out: &mut Out) -> bool {
     }
 }
 
+fn send_batch<T>(sender: &mpsc::Sender<Batch<T>>, waiting: &mut Vec<T>, epoch: u64) -> bool {
+    waiting.is_empty() || sender.try_send(Batch { epoch, items: std::mem::take(waiting) }).is_ok()
+}
+
 async fn read<T: Send + 'static>(
     id: LinkId,
-    mut inbox: mpsc::Receiver<Vec<T>>,
+    mut inbox: mpsc::Receiver<Batch<T>>,
     inputs: mpsc::Sender<Input>,
-    wrap: fn(LinkId, Vec<T>) -> Input,
+    wrap: fn(LinkId, Batch<T>) -> Input,
 ) {
     while let Some(batch) = inbox.recv().await {
         if inputs.send(wrap(id, batch)).await.is_err() {

@@ -3,12 +3,14 @@
 //! ```text
 //! gRPC server ──┐                        ┌──▶ each link's outbox
 //! LocalMaster ──┴─ Connect ─▶ run() ─────┤
-//! each link's inbox ──────────▶ (core)   └──▶ replies to operators
+//! each link's inbox ──────────▶ (core)   ├──▶ replies to operators
+//! recorder ◀──▶ registry::Log ─▶         └──▶ recorder
 //! ```
 
 mod blobs;
 mod links;
 mod peer;
+mod recorder;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -24,11 +26,16 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::{Effect, Event, Master, MasterConfig};
+use crate::election::{Coordinator, LocalFile, Memory};
+use crate::protocol::FoundCluster;
 use crate::protocol::client::{Connect, LocalMaster};
+use crate::protocol::link::Batch;
+use crate::registry::log::{Log, LogError};
 use crate::time::Clock;
 
 pub use blobs::{BlobError, BlobStore, Upload, hex};
 use links::Links;
+use recorder::{Recorder, SharedLog};
 
 /// Inputs that may wait before those who bring them have to.
 const INPUTS_MAX: usize = 4096;
@@ -44,10 +51,21 @@ pub struct MasterOptions {
     pub config: MasterConfig,
     /// Its folder; one master a folder.
     pub work_dir: PathBuf,
+    /// Where it keeps what must survive it.
+    pub keeps: Keeps,
     /// Where it listens; only within the process if missing.
     pub listen: Option<SocketAddr>,
     /// Wanted of everyone who connects over the network.
     pub token: Option<String>,
+}
+
+/// Where a master's registry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keeps {
+    /// In its work folder: a master that is started there again goes on with the same cluster.
+    WorkDir,
+    /// In its process: the cluster ends with it.
+    Memory,
 }
 
 /// Why a master can't start.
@@ -80,6 +98,9 @@ pub enum StartError {
     /// The folder for uploads can't be used.
     #[error(transparent)]
     Blobs(#[from] BlobError),
+    /// The registry can't be used.
+    #[error(transparent)]
+    Registry(#[from] LogError),
 }
 
 /// A running master. Dropping it ends it.
@@ -87,7 +108,9 @@ pub enum StartError {
 pub struct MasterHandle {
     address: Option<SocketAddr>,
     local: LocalMaster,
-    tasks: Vec<JoinHandle<()>>,
+    server: Option<JoinHandle<()>>,
+    core: JoinHandle<String>,
+    log: SharedLog,
     _lock: nix::fcntl::Flock<std::fs::File>,
 }
 
@@ -101,16 +124,32 @@ impl MasterHandle {
         let blobs = Arc::new(BlobStore::open(options.work_dir.join("blobs"), BLOB_BYTES_MAX)?);
         let (connect, connects) = mpsc::channel(INPUTS_MAX);
         let local = LocalMaster { connect, blobs };
-        let mut tasks = Vec::new();
-        let mut address = None;
+        let (mut server, mut address) = (None, None);
+        let mut bound = None;
         if let Some(listen) = options.listen {
             let failed = |cause| StartError::Listen { address: listen, cause };
             let listener = tokio::net::TcpListener::bind(listen).await.map_err(failed)?;
             address = Some(listener.local_addr().map_err(failed)?);
-            tasks.push(tokio::spawn(server::serve(listener, local.clone(), options.token)));
+            bound = Some(listener);
         }
-        tasks.push(tokio::spawn(run(Master::new(options.config), connects)));
-        Ok(Self { address, local, tasks, _lock: lock })
+        let log = lead(&options, address).await?;
+        let config = MasterConfig { epoch: log.registry().epoch, ..options.config };
+        let master = Master::resume(Clock::default().now(), config, log.registry().clone());
+        let log = SharedLog::new(log);
+        // Nobody connects before it leads.
+        if let Some(listener) = bound {
+            server = Some(tokio::spawn(server::serve(listener, local.clone(), options.token)));
+        }
+        let core = tokio::spawn(run(master, connects, Recorder::new(log.clone())));
+        Ok(Self { address, local, server, core, log, _lock: lock })
+    }
+
+    /// Waits until it can't go on, and returns the line that says why.
+    pub async fn ended(&mut self) -> String {
+        match (&mut self.core).await {
+            Ok(line) => line,
+            Err(error) => format!("the master's task failed: {error}"),
+        }
     }
 
     /// Where it listens.
@@ -126,10 +165,25 @@ impl MasterHandle {
 
 impl Drop for MasterHandle {
     fn drop(&mut self) {
-        for task in &self.tasks {
-            task.abort();
-        }
+        self.server.iter().for_each(JoinHandle::abort);
+        self.core.abort();
+        // The folder is another master's from now on.
+        self.log.close();
     }
+}
+
+/// Reads what the masters before this one have kept, and lets none of them keep anything more.
+async fn lead(options: &MasterOptions, address: Option<SocketAddr>) -> Result<Log, StartError> {
+    let coordinator: Box<dyn Coordinator> = match options.keeps {
+        Keeps::WorkDir => Box::new(LocalFile::in_folder(&options.work_dir)),
+        Keeps::Memory => Box::new(Memory),
+    };
+    let mut key = vec![0; 32];
+    getrandom::fill(&mut key).expect("the kernel gives random bytes");
+    let found = FoundCluster { cluster_id: options.config.master_id.clone(), key };
+    let address = address.map_or_else(String::new, |address| address.to_string());
+    let led = tokio::task::spawn_blocking(move || Log::lead(coordinator, &address, found)).await;
+    Ok(led.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?)
 }
 
 /// Makes the folder and takes its lock, which ends with the process.
@@ -142,41 +196,46 @@ pub(crate) fn lock_work_dir(path: &std::path::Path) -> Result<nix::fcntl::Flock<
         .map_err(|_| StartError::Locked { path: path.to_path_buf() })
 }
 
-/// Owns the core.
-async fn run(mut master: Master, mut connects: mpsc::Receiver<Connect>) {
+/// Owns the core. Returns why it can't go on.
+async fn run(mut master: Master, mut connects: mpsc::Receiver<Connect>, mut recorder: Recorder) -> String {
     let clock = Clock::default();
     let (inputs_sender, mut inputs) = mpsc::channel(INPUTS_MAX);
-    let mut links = Links::new(inputs_sender);
+    let mut links = Links::new(inputs_sender, master.epoch());
     let mut effects = Vec::new();
     loop {
         let deadline = master.deadline();
         tokio::select! {
             connect = connects.recv() => match connect {
                 Some(connect) => take_connect(&mut master, &mut links, clock.now(), connect, &mut effects),
-                None => return,
+                None => return "nobody uses it any more".to_string(),
             },
-            Some(input) = inputs.recv() => take_input(&mut master, &mut links, clock.now(), input, &mut effects),
+            written = recorder.written() => match written {
+                Ok(ids) => ids.into_iter().for_each(|id| master.handle(clock.now(), Event::Persisted { id }, &mut effects)),
+                Err(error) => return error.to_string(),
+            },
+            Some(input) = inputs.recv(), if !recorder.is_full() => take_input(&mut master, &mut links, clock.now(), input, &mut effects),
             () = clock.sleep_until(deadline) => master.handle(clock.now(), Event::DeadlinePassed, &mut effects),
         }
         for _ in 0..INPUTS_PER_TURN_MAX {
+            if recorder.is_full() {
+                break;
+            }
             match inputs.try_recv() {
                 Ok(input) => take_input(&mut master, &mut links, clock.now(), input, &mut effects),
                 Err(_) => break,
             }
         }
         master.allocate(clock.now(), &mut effects);
-        carry_out(&mut master, &mut links, clock.now(), &mut effects);
+        if let Some(epoch) = carry_out(&mut master, &mut links, &mut recorder, clock.now(), &mut effects) {
+            return format!("another master leads, of epoch {epoch}; this one of epoch {} has ended", master.epoch());
+        }
     }
 }
 
 fn take_connect(master: &mut Master, links: &mut Links, now: Time, connect: Connect, effects: &mut Vec<Effect>) {
     let event = match connect {
         Connect::Agent(link) => Event::AgentConnected { link: links.add_agent(link) },
-        Connect::Scheduler { link, caller } => {
-            let mut nonce = [0; 16];
-            getrandom::fill(&mut nonce).expect("the kernel gives random bytes");
-            Event::SchedulerConnected { link: links.add_scheduler(link), caller, nonce }
-        }
+        Connect::Scheduler { link, caller } => Event::SchedulerConnected { link: links.add_scheduler(link), caller },
         Connect::Operate { call, caller, replies } => {
             let call = crate::protocol::OperatorCall { call: Some(call) };
             Event::OperatorCalled { link: links.add_asker(replies), caller, call }
@@ -187,13 +246,15 @@ fn take_connect(master: &mut Master, links: &mut Links, now: Time, connect: Conn
 
 fn take_input(master: &mut Master, links: &mut Links, now: Time, input: links::Input, effects: &mut Vec<Effect>) {
     match input {
-        links::Input::Agent(link, calls) => {
-            for call in calls {
+        links::Input::Agent(link, Batch { epoch, items }) => {
+            master.handle(now, Event::EpochHeard { epoch }, effects);
+            for call in items {
                 master.handle(now, Event::AgentCalled { link, call }, effects);
             }
         }
-        links::Input::Scheduler(link, calls) => {
-            for call in calls {
+        links::Input::Scheduler(link, Batch { epoch, items }) => {
+            master.handle(now, Event::EpochHeard { epoch }, effects);
+            for call in items {
                 master.handle(now, Event::SchedulerCalled { link, call }, effects);
             }
         }
@@ -205,7 +266,14 @@ fn take_input(master: &mut Master, links: &mut Links, now: Time, input: links::I
     }
 }
 
-fn carry_out(master: &mut Master, links: &mut Links, now: Time, effects: &mut Vec<Effect>) {
+/// Gives the epoch of the master that leads, if it is another one.
+fn carry_out(
+    master: &mut Master,
+    links: &mut Links,
+    recorder: &mut Recorder,
+    now: Time,
+    effects: &mut Vec<Effect>,
+) -> Option<u64> {
     while !effects.is_empty() {
         let mut more = Vec::new();
         for effect in effects.drain(..) {
@@ -216,8 +284,8 @@ fn carry_out(master: &mut Master, links: &mut Links, now: Time, effects: &mut Ve
                 Effect::Close { link } => {
                     links.remove(link);
                 }
-                // Kept in memory alone until there is a registry: this master's state ends with its process anyway.
-                Effect::Persist { id, .. } => master.handle(now, Event::Persisted { id, error: None }, &mut more),
+                Effect::StepDown { epoch } => return Some(epoch),
+                Effect::Persist { id, operation } => recorder.record(id, operation),
             }
         }
         for link in links.flush() {
@@ -225,4 +293,5 @@ fn carry_out(master: &mut Master, links: &mut Links, now: Time, effects: &mut Ve
         }
         *effects = more;
     }
+    None
 }

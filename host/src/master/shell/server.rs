@@ -21,7 +21,7 @@ use super::blobs::BlobError;
 use super::peer::{Ends, uid_of};
 use crate::master::Caller;
 use crate::protocol::client::{CHUNK_BYTES, Connect, LocalMaster, MESSAGE_BYTES_MAX};
-use crate::protocol::link::{LINK_BATCHES_MAX, Link};
+use crate::protocol::link::{Batch, LINK_BATCHES_MAX, Link};
 use crate::protocol::master_server::{Master, MasterServer};
 use crate::protocol::token::same;
 use crate::protocol::{AgentCallBatch, AgentEventBatch, BlobChunk, BlobName, BlobStored, OperatorCall, OperatorReply};
@@ -122,9 +122,11 @@ impl Master for Service {
         request: Request<Streaming<scheduler::CallBatch>>,
     ) -> Result<Response<Self::SchedulerStream>, Status> {
         let caller = self.authenticate(&request)?;
-        let (near, events) = link(request.into_inner(), |batch| batch.calls);
+        let unwrap = |batch: scheduler::CallBatch| Batch { epoch: batch.master_epoch(), items: batch.calls };
+        let (near, events) = link(request.into_inner(), unwrap);
         self.connect(Connect::Scheduler { link: near, caller }).await?;
-        let batches = events.map(|events| Ok(scheduler::EventBatch { events }));
+        let batches =
+            events.map(|Batch { epoch, items }| Ok(scheduler::EventBatch { events: items, master_epoch: Some(epoch) }));
         Ok(Response::new(Box::pin(batches)))
     }
 
@@ -134,9 +136,11 @@ impl Master for Service {
                 format!("{user} may not add agents to this cluster: only root and the user who started it may");
             return Err(Status::permission_denied(message));
         }
-        let (near, events) = link(request.into_inner(), |batch| batch.calls);
+        let unwrap = |batch: AgentCallBatch| Batch { epoch: batch.master_epoch(), items: batch.calls };
+        let (near, events) = link(request.into_inner(), unwrap);
         self.connect(Connect::Agent(near)).await?;
-        let batches = events.map(|events| Ok(AgentEventBatch { events }));
+        let batches =
+            events.map(|Batch { epoch, items }| Ok(AgentEventBatch { events: items, master_epoch: Some(epoch) }));
         Ok(Response::new(Box::pin(batches)))
     }
 
@@ -185,8 +189,8 @@ impl Master for Service {
 /// Turns a gRPC stream into the near end of a link, and gives what the link sends out.
 fn link<B: Send + 'static, In: Send + 'static, Out: Send + 'static>(
     mut calls: Streaming<B>,
-    unwrap: fn(B) -> Vec<In>,
-) -> (Link<Out, In>, ReceiverStream<Vec<Out>>) {
+    unwrap: fn(B) -> Batch<In>,
+) -> (Link<Out, In>, ReceiverStream<Batch<Out>>) {
     let (near, far) = Link::pair();
     tokio::spawn(async move {
         loop {

@@ -5,15 +5,17 @@ use std::net::SocketAddr;
 use mesos_plugin_api::v1::{AgentInfo, Resources};
 use sha2::{Digest, Sha256};
 
-use super::{MasterHandle, MasterOptions, StartError, hex};
+use super::{Keeps, MasterHandle, MasterOptions, StartError, hex};
 use crate::master::MasterConfig;
 use crate::protocol::client::{Credentials, MasterClient};
+use crate::protocol::link::Batch;
 use crate::protocol::{AgentCall, GetCluster, Register, agent_call, agent_event, operator_call, operator_reply};
 
 async fn start(folder: &tempfile::TempDir, listen: &str) -> Result<MasterHandle, StartError> {
     let options = MasterOptions {
         config: MasterConfig::default(),
         work_dir: folder.path().join("master"),
+        keeps: Keeps::WorkDir,
         listen: Some(listen.parse().unwrap()),
         token: Some("right".into()),
     };
@@ -71,9 +73,10 @@ async fn an_agent_registers_over_the_network() {
     let mut link = client.agent_link().await.unwrap();
     let agent = AgentInfo { hostname: "h".into(), resources: Resources::new(2.0, 64.0), ..Default::default() };
     let register = Register { agent, version: "1".into(), secret: vec![1], ..Default::default() };
-    link.out.send(vec![AgentCall { call: Some(agent_call::Call::Register(register)) }]).await.unwrap();
+    let calls = Batch { epoch: 0, items: vec![AgentCall { call: Some(agent_call::Call::Register(register)) }] };
+    link.out.send(calls).await.unwrap();
     let batch = link.inbox.recv().await.unwrap();
-    assert!(matches!(&batch[0].event, Some(agent_event::Event::Registered(r)) if r.agent_id.as_str() == "M-A1"));
+    assert!(matches!(&batch.items[0].event, Some(agent_event::Event::Registered(r)) if r.agent_id.as_str() == "M-A1"));
     let answer = client.ask(operator_call::Call::GetCluster(GetCluster {})).await.unwrap();
     assert!(matches!(&answer[..], [operator_reply::Reply::Cluster(state)] if state.total == Resources::new(2.0, 64.0)));
     drop(link);

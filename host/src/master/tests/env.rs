@@ -13,6 +13,7 @@ use crate::protocol::{
     AgentCall, ListTasks, OperatorCall, OperatorReply, Register, StatusUpdate, TaskRecord, VolumeRecord, agent_call,
     agent_event, operator_call, operator_reply,
 };
+use crate::registry::Registry;
 
 /// A master, whose invariants are checked after every event.
 pub(super) struct TestEnv {
@@ -22,6 +23,10 @@ pub(super) struct TestEnv {
     pub(super) agents: Vec<LinkId>,
     /// As whom schedulers and operators connect.
     pub(super) caller: Caller,
+    /// What was made durable.
+    pub(super) registry: Registry,
+    /// Records are durable at once.
+    pub(super) persists: bool,
     pub(super) effects: Vec<Effect>,
     /// What the next agent that registers has on its disk.
     pub(super) volumes_found: Vec<VolumeRecord>,
@@ -36,6 +41,8 @@ impl TestEnv {
             next_link: 1,
             agents: Vec::new(),
             caller: Caller::default(),
+            registry: Registry::default(),
+            persists: true,
             effects: Vec::new(),
             volumes_found: Vec::new(),
         }
@@ -48,6 +55,24 @@ impl TestEnv {
         self.master.handle(self.now, event, &mut self.effects);
         self.master.allocate(self.now, &mut self.effects);
         self.master.sanity_check();
+        if self.persists {
+            self.persist();
+        }
+    }
+
+    /// Makes durable what waits for it.
+    pub(super) fn persist(&mut self) {
+        self.persist_first(usize::MAX);
+    }
+
+    /// Makes so many of those durable.
+    pub(super) fn persist_first(&mut self, count: usize) {
+        let records = self.effects.extract_if(.., |effect| matches!(effect, Effect::Persist { .. }));
+        for record in records.take(count).collect::<Vec<_>>() {
+            let Effect::Persist { id, operation } = record else { unreachable!() };
+            self.registry.apply(operation);
+            self.handle(Event::Persisted { id });
+        }
     }
 
     pub(super) fn link(&mut self) -> LinkId {
@@ -79,15 +104,8 @@ impl TestEnv {
             attributes: Vec::new(),
             id: id.map(AgentId::from),
         };
-        let register = Register {
-            agent,
-            version: "1".into(),
-            secret: vec![1],
-            boot_id: None,
-            tasks,
-            executors: Vec::new(),
-            volumes: std::mem::take(&mut self.volumes_found),
-        };
+        let volumes = std::mem::take(&mut self.volumes_found);
+        let register = Register { agent, version: "1".into(), secret: vec![1], tasks, volumes, ..Default::default() };
         self.agents.push(link);
         self.agent_says(link, agent_call::Call::Register(register));
     }
@@ -106,7 +124,7 @@ impl TestEnv {
 
     pub(super) fn framework_of(&mut self, framework: FrameworkInfo, secret: Option<String>) -> LinkId {
         let link = self.link();
-        self.handle(Event::SchedulerConnected { link, caller: self.caller.clone(), nonce: [7; 16] });
+        self.handle(Event::SchedulerConnected { link, caller: self.caller.clone() });
         self.call(link, Call::Subscribe(scheduler::Subscribe { framework, secret, incarnation: None }));
         link
     }
@@ -161,13 +179,13 @@ impl TestEnv {
         let mut left = duration;
         while !left.is_zero() {
             let step = left.min(MasterConfig::default().ping_interval);
-            self.sleep(step);
+            self.jump(step);
             left -= step;
         }
     }
 
     /// The same at once: the master hears of nothing in between, and of the answers only then.
-    pub(super) fn sleep(&mut self, duration: Duration) {
+    pub(super) fn jump(&mut self, duration: Duration) {
         self.now = self.now + duration;
         for link in self.agents.clone() {
             let call = Some(agent_call::Call::Pong(crate::protocol::Pong {}));

@@ -286,9 +286,11 @@ fn an_agent_that_comes_back_says_what_it_still_has() {
     assert!(env.rows().is_empty());
 
     env.volumes_found = vec![record("data")];
-    let agent = env.agent("h1", HAS);
+    env.agent("h1", HAS);
     assert_eq!(states(&mut env), [VolumeState::VolumeReady]);
-    env.register(agent, "h1", HAS, Some("M-A2"), Vec::new());
+    let again = env.link();
+    env.handle(Event::AgentConnected { link: again });
+    env.register(again, "h1", HAS, Some("M-A2"), Vec::new());
     assert_eq!(states(&mut env), [VolumeState::VolumeDestroyed], "its disk was lost");
     env.handle(Event::Disconnected { link: db });
     assert_eq!(env.free("web"), HAS);

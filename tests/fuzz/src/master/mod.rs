@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use mesos_host::master::{Caller, Effect, Event, LinkId, Master, MasterConfig};
 use mesos_host::protocol::{AgentCall, OperatorCall, agent_event};
+use mesos_host::registry::{Operation, Registry};
 use mesos_plugin_api::Time;
 use mesos_plugin_api::v1::scheduler::{self, event};
 use mesos_plugin_api::v1::{AgentId, FrameworkId, Offer, TaskInfo};
@@ -23,7 +24,7 @@ pub(crate) fn run(bytes: &[u8]) {
     }
 }
 
-const STEPS: u8 = 22;
+const STEPS: u8 = 23;
 const LINKS_MAX: usize = 12;
 const KEPT_MAX: usize = 40;
 
@@ -42,7 +43,8 @@ struct World {
     offers: Vec<Offer>,
     offer_ids: BTreeSet<String>,
     tasks: Vec<(FrameworkId, TaskInfo)>,
-    persists: Vec<u64>,
+    persists: Vec<(u64, Operation)>,
+    registry: Registry,
     requests: Vec<u64>,
 }
 
@@ -61,6 +63,7 @@ impl World {
             offer_ids: BTreeSet::new(),
             tasks: Vec::new(),
             persists: Vec::new(),
+            registry: Registry::default(),
             requests: Vec::new(),
         }
     }
@@ -85,15 +88,16 @@ impl World {
             }
             17 => self.operate(input),
             18 => self.pass(input),
-            19 => self.persisted(input),
+            19 => self.persisted(),
             20 => {
                 let ended = self.executor_ended(input);
                 self.agent_says(ended, input);
             }
-            _ => {
+            21 => {
                 let message = self.message_of_agent(input);
                 self.agent_says(message, input);
             }
+            _ => self.next_master(),
         }
     }
 
@@ -119,7 +123,7 @@ impl World {
         let Some(link) = self.connect() else { return };
         self.schedulers.push(link);
         let caller = Caller { principal: "p".into(), user: None };
-        self.handle(Event::SchedulerConnected { link, caller, nonce: [7; 16] });
+        self.handle(Event::SchedulerConnected { link, caller });
     }
 
     fn disconnect(&mut self, input: &mut Input<'_>) {
@@ -175,13 +179,27 @@ impl World {
         self.handle(Event::DeadlinePassed);
     }
 
-    fn persisted(&mut self, input: &mut Input<'_>) {
+    fn persisted(&mut self) {
         if self.persists.is_empty() {
             return;
         }
-        let id = self.persists.remove(0);
-        let error = input.seldom().then(|| "the disk is full".to_string());
-        self.handle(Event::Persisted { id, error });
+        let (id, operation) = self.persists.remove(0);
+        self.registry.apply(operation);
+        self.handle(Event::Persisted { id });
+    }
+
+    /// What isn't recorded yet is lost with the master; everybody connects anew.
+    fn next_master(&mut self) {
+        for link in std::mem::take(&mut self.open) {
+            self.forget(link);
+        }
+        self.persists.clear();
+        self.requests.clear();
+        let config = MasterConfig { epoch: self.master.epoch() + 1, ..MasterConfig::default() };
+        self.master = Master::resume(self.now, config, self.registry.clone());
+        self.master.sanity_check();
+        self.connect_agent();
+        self.connect_scheduler();
     }
 
     // ── what the master does ───────────────────────────────────────────────────────────────────────────────────────────
@@ -212,7 +230,8 @@ impl World {
                 reply.iter().for_each(goes_round);
             }
             Effect::Close { link } => self.forget(link),
-            Effect::Persist { id, .. } => self.persists.push(id),
+            Effect::Persist { id, operation } => self.persists.push((id, operation)),
+            Effect::StepDown { .. } => panic!("nobody has spoken of another master"),
         }
     }
 

@@ -40,6 +40,14 @@ impl World {
             ..Default::default()
         });
         let executors = executors.collect();
+        let frameworks = self.frameworks.iter().filter(|_| !input.seldom()).map(|(id, _)| FrameworkInfo {
+            name: format!("of-{id}"),
+            user: "u".into(),
+            role: "r".into(),
+            id: Some(id.clone()),
+            ..Default::default()
+        });
+        let frameworks = frameworks.collect();
         let register = Register {
             agent,
             version: "1".into(),
@@ -47,6 +55,7 @@ impl World {
             boot_id: None,
             tasks,
             executors,
+            frameworks,
             ..Default::default()
         };
         said(agent_call::Call::Register(register))

@@ -5,8 +5,6 @@ use mesos_plugin_api::command::RunFramework;
 use mesos_plugin_api::executor::{Event as ExecutorEvent, Pipe};
 use mesos_plugin_api::framework::Event;
 use mesos_plugin_api::v1::executor::Spawn;
-use mesos_plugin_api::v1::framework::call::Call;
-use mesos_plugin_api::v1::scheduler::PutState;
 use mesos_plugin_api::v1::{AgentId, CommandInfo, ExecutorInfo, Offer, PluginRef, Resources, TaskId, TaskInfo, TaskState};
 use mesos_plugin_api::{
     Calls, CommandHost, Executor, ExecutorCalls, Framework, Injector, Invocation, Plugin, Time, export_plugin,
@@ -53,8 +51,7 @@ impl Framework for Scheduler {
             Event::Started(started) => {
                 self.plugin = started.plugin;
                 calls.set_timer(1, now);
-                let put = PutState { key: "words".into(), value: Some(self.words.clone()), ..Default::default() };
-                calls.push(Call::PutState(put));
+                calls.put_state("words", Some(self.words.clone()), 1);
             }
             Event::Injected(_) => self.step("injected", calls),
             Event::Timer(_) => self.step("timer", calls),

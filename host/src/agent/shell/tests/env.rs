@@ -13,7 +13,7 @@ use crate::agent::{AgentConfig, AgentHandle, Bounds, Master, start};
 use crate::launcher::AgentLoss;
 use crate::master::BlobStore;
 use crate::protocol::client::{Connect, LocalMaster};
-use crate::protocol::link::Link;
+use crate::protocol::link::{Batch, Link};
 use crate::protocol::{
     AgentCall, AgentEvent, KillTask, Register, Registered, RunTasks, UpdateAcknowledge, agent_call, agent_event,
 };
@@ -27,6 +27,8 @@ pub(super) struct TestEnv {
     pub blobs: Arc<BlobStore>,
     connects: mpsc::Receiver<Connect>,
     link: Option<Link<AgentEvent, AgentCall>>,
+    /// The master's.
+    epoch: u64,
     seen: std::collections::VecDeque<agent_call::Call>,
 }
 
@@ -47,7 +49,7 @@ impl TestEnv {
         change(&mut config);
         let master = Master::Local(LocalMaster { connect, blobs: blobs.clone() });
         let agent = Some(start(config, master).await.expect("an agent"));
-        let mut env = Self { dir, agent, blobs, connects, link: None, seen: Default::default() };
+        let mut env = Self { dir, agent, blobs, connects, link: None, epoch: 0, seen: Default::default() };
         env.register(1).await;
         env
     }
@@ -56,7 +58,7 @@ impl TestEnv {
     pub(super) async fn register(&mut self, epoch: u64) -> Register {
         let connect = tokio::time::timeout(DEADLINE, self.connects.recv()).await.expect("in time");
         let Some(Connect::Agent(link)) = connect else { panic!("not an agent") };
-        self.link = Some(link);
+        (self.link, self.epoch) = (Some(link), epoch);
         let register = self.take(|call| match call {
             agent_call::Call::Register(register) => Some(register.clone()),
             _ => None,
@@ -72,7 +74,8 @@ impl TestEnv {
 
     pub(super) async fn tell(&mut self, event: agent_event::Event) {
         let link = self.link.as_ref().expect("a link");
-        link.out.send(vec![AgentEvent { event: Some(event) }]).await.expect("an agent that listens");
+        let batch = Batch { epoch: self.epoch, items: vec![AgentEvent { event: Some(event) }] };
+        link.out.send(batch).await.expect("an agent that listens");
     }
 
     pub(super) async fn run(&mut self, tasks: Vec<TaskInfo>) {
@@ -102,7 +105,7 @@ impl TestEnv {
             let batch = tokio::time::timeout_at(deadline, link.inbox.recv()).await;
             let batch = batch.unwrap_or_else(|_| panic!("nothing fits in {:#?}", self.seen)).expect("a link");
             let mut found = None;
-            for call in batch.into_iter().filter_map(|call| call.call) {
+            for call in batch.items.into_iter().filter_map(|call| call.call) {
                 match found.is_none().then(|| fits(&call)).flatten() {
                     Some(fit) => found = Some(fit),
                     None => self.seen.push_back(call),

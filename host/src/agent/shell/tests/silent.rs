@@ -26,9 +26,11 @@ async fn a_silent_tasks_folder_serves_the_next_and_its_output_stays_empty() {
     assert_eq!(env.output("b"), output);
     assert_eq!(end.output_bytes, Some(output.len() as u64 + 7));
     for follow in [true, false] {
-        let all = env.read(env.files("a", &[("stdout", 0), ("stderr", 0), ("other", 0)], follow)).await;
+        let all = env.read(env.files("a", &[("stdout", 0), ("stderr", 0)], follow)).await;
         assert!(all.iter().all(|(data, end)| data.is_empty() && *end), "{all:?}");
     }
+    let mut chunks = env.client().await.read(env.files("a", &[("other", 0)], false)).await.expect("a stream");
+    assert!(chunks.recv().await.expect("an answer").is_err(), "as of any sandbox: there is no such file");
     let all = env.read(env.files("b", &[("stdout", 0)], true)).await;
     assert_eq!(all[0].0, output.as_bytes(), "what was written stays");
     env.end_of(shell("c", "exit 0")).await;

@@ -1,0 +1,94 @@
+//! Which master leads, and where it keeps what must survive it.
+//!
+//! ```text
+//! master ──▶ registry::Log ──records──▶ Coordinator ──┬── Memory       the embedded cluster: it ends with its process
+//!                                                     └── LocalFile    one master a folder, told by a lock
+//! ```
+//!
+//! A record has an index, and is made only where none is: a master that was replaced finds its next place taken, and can't keep
+//! anything more. What records say is the registry's affair.
+
+mod local;
+mod memory;
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+pub use local::LocalFile;
+pub use memory::Memory;
+
+/// Where masters of one cluster meet. Its calls block.
+pub trait Coordinator: Send {
+    /// Waits until this master may lead, and gives what was kept. The address is for those who look for it.
+    ///
+    /// # Errors
+    /// What is kept can't be read.
+    fn lead(&mut self, address: &str) -> Result<Kept, CoordinatorError>;
+
+    /// Returns when the record is durable at this index, which comes after the last one.
+    ///
+    /// # Errors
+    /// It is there already, or can't be written; either way it isn't known to be durable, and this master's time is over.
+    fn append(&mut self, index: u64, record: &[u8]) -> Result<(), CoordinatorError>;
+
+    /// Keeps these records instead of all before `index`.
+    ///
+    /// # Errors
+    /// As for [`append`](Self::append); what was kept before is still there.
+    fn compact(&mut self, index: u64, records: &[Vec<u8>]) -> Result<(), CoordinatorError>;
+
+    /// Where that is, for people.
+    fn place(&self) -> String;
+}
+
+/// What masters before this one have kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// In order.
+    pub records: Vec<Vec<u8>>,
+    /// The index of the record that comes next.
+    pub next: u64,
+}
+
+/// Why nothing can be kept, or read.
+#[derive(Debug, Error)]
+pub enum CoordinatorError {
+    /// Another master has taken over.
+    #[error("another master leads now: it has written record {index} of {place}")]
+    Superseded {
+        /// Which record was to be written.
+        index: u64,
+        /// Where.
+        place: String,
+    },
+    /// A file operation failed.
+    #[error("the master can't {operation} {}: {cause}; tasks run on, start it again when that is mended", path.display())]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// As the system says it.
+        cause: io::Error,
+    },
+    /// Something in the middle isn't what was written: not the trace of a write that was cut short.
+    #[error(
+        "the registry {} is damaged at byte {at}, and more follows; put a copy of it there, or remove it: then agents and \
+         frameworks are known again when they come back, but what frameworks have stored is lost",
+        path.display()
+    )]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// Where.
+        at: u64,
+    },
+    /// Not a registry, or one that this version can't read.
+    #[error("{} was not written by this version of mesos; start the one that wrote it, or name another --work-dir", path.display())]
+    Foreign {
+        /// Which file.
+        path: PathBuf,
+    },
+}

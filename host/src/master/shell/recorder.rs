@@ -1,0 +1,68 @@
+//! Makes durable what the core asks for: one batch at a time, and what comes meanwhile goes into the next.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::task::JoinHandle;
+
+use crate::registry::Operation;
+use crate::registry::log::{Log, LogError};
+
+/// Operations that may wait before those who cause them have to.
+const WAITING_MAX: usize = 4096;
+
+/// A log that can be taken away: afterwards nothing more is written.
+#[derive(Debug, Clone)]
+pub(super) struct SharedLog(Arc<Mutex<Option<Log>>>);
+
+impl SharedLog {
+    pub(super) fn new(log: Log) -> Self {
+        Self(Arc::new(Mutex::new(Some(log))))
+    }
+
+    /// Returns when what is being written has been.
+    pub(super) fn close(&self) {
+        drop(self.0.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    fn append(&self, operations: Vec<Operation>) -> Result<(), LogError> {
+        match &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(log) => log.append(operations),
+            // Nobody waits for the answer any more.
+            None => Ok(()),
+        }
+    }
+}
+
+/// What waits to be written, and what is being written.
+pub(super) struct Recorder {
+    log: SharedLog,
+    waiting: Vec<(u64, Operation)>,
+    writing: Option<JoinHandle<Result<Vec<u64>, LogError>>>,
+}
+
+impl Recorder {
+    pub(super) fn new(log: SharedLog) -> Self {
+        Self { log, waiting: Vec::new(), writing: None }
+    }
+
+    pub(super) fn record(&mut self, id: u64, operation: Operation) {
+        self.waiting.push((id, operation));
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.waiting.len() >= WAITING_MAX
+    }
+
+    /// The numbers of what is durable now; never, while there is nothing to write.
+    pub(super) async fn written(&mut self) -> Result<Vec<u64>, LogError> {
+        if self.writing.is_none() && !self.waiting.is_empty() {
+            let (ids, operations): (Vec<u64>, Vec<Operation>) = std::mem::take(&mut self.waiting).into_iter().unzip();
+            let log = self.log.clone();
+            self.writing = Some(tokio::task::spawn_blocking(move || log.append(operations).map(|()| ids)));
+        }
+        let Some(writing) = &mut self.writing else { return std::future::pending().await };
+        let written = writing.await;
+        self.writing = None;
+        written.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    }
+}
