@@ -193,10 +193,11 @@ struct Gone {
 }
 
 async fn read_all(mut read: OwnedReadHalf, process: u64, stream: u32, pieces: mpsc::Sender<Piece>) {
+    // Most pieces are a line: a new buffer for each would cost more than all else that is done with it.
+    let mut buffer = vec![0; CHUNK];
     loop {
-        let mut data = vec![0; CHUNK];
-        let length = read.read(&mut data).await.unwrap_or(0);
-        data.truncate(length);
+        let length = read.read(&mut buffer).await.unwrap_or(0);
+        let data = buffer[..length].to_vec();
         if pieces.send(Piece { process, stream, data }).await.is_err() || length == 0 {
             return;
         }
