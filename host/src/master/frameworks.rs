@@ -180,7 +180,7 @@ impl Master {
         effects: &mut Vec<Effect>,
     ) {
         let framework = self.frameworks.get_mut(id).expect("the caller has it");
-        (framework.deadline, framework.welcome_waits) = (None, true);
+        framework.deadline = None;
         framework.principal.clone_from(&caller.principal);
         framework.acts_for.clone_from(&caller.user);
         if let Some(old) = framework.link.replace(link).filter(|old| *old != link) {
@@ -189,7 +189,8 @@ impl Master {
         // Its offers of before are void: whoever takes over knows nothing of them.
         self.rescind_of(now, id, effects);
         self.links.insert(link, Peer::Scheduler(id.clone()));
-        let framework = &self.frameworks[id];
+        let framework = self.frameworks.get_mut(id).expect("the caller has it");
+        framework.welcome_waits = true;
         if framework.recorded {
             self.record_framework(id, Pending::Nothing, effects);
         } else if framework.failover_timeout() > UNRECORDED_FAILOVER_MAX {
@@ -463,11 +464,13 @@ impl Master {
             }
             return;
         }
-        framework.written = seq;
-        let incarnation = framework.incarnation;
         if !framework.recorded {
+            // Without this write: it isn't kept before its own record is.
             self.record_framework(id, Pending::Nothing, effects);
         }
+        let framework = self.frameworks.get_mut(id).expect("the caller has it");
+        framework.written = seq;
+        let incarnation = framework.incarnation;
         let (framework_id, changes) = (id.clone(), put.changes.clone());
         let operation = PutFrameworkState { framework_id, incarnation, seq, changes };
         let pending = PendingState { framework_id: id.clone(), changes: put.changes, seq };

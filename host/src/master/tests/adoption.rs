@@ -503,3 +503,26 @@ fn a_scheduler_that_takes_over_under_a_new_master_is_newer_than_all_before_it() 
     assert!(fatal(&subscribe(&mut env, Some(5))).contains("another scheduler took"));
     assert_eq!(given(&subscribe(&mut env, Some(next))), next);
 }
+
+#[test]
+fn a_write_that_was_lost_with_the_master_is_not_taken_for_kept() {
+    let mut env = TestEnv::new();
+    let scheduler = env.framework_of(info(60), None);
+    let secret = secret(&env.events(scheduler));
+    env.persists = false;
+    let put = || {
+        let changes = vec![scheduler::StateChange { key: "k".into(), value: Some(vec![1]) }];
+        Call::PutState(scheduler::PutState { changes, seq: Some(1) })
+    };
+    env.call(scheduler, put());
+    // The framework's own record.
+    env.persist_first(1);
+    env.persists = true;
+    env.next_master();
+    let link = env.link();
+    env.handle(Event::SchedulerConnected { link, caller: env.caller.clone() });
+    let subscribe = scheduler::Subscribe { framework: known(60), secret: Some(secret), incarnation: Some(1) };
+    env.call(link, Call::Subscribe(subscribe));
+    env.call(link, put());
+    assert_eq!(env.registry.frameworks.values().next().unwrap().state["k"], [1]);
+}
