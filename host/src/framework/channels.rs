@@ -21,6 +21,8 @@ use mesos_plugin_api::v1::{AgentId, ExecutorId};
 
 /// Messages that came before the ones they follow and are kept until those come, for one executor.
 const EARLY_MAX: usize = 1024;
+/// Executors that are gone whose repeated messages are still recognised: one on a lost agent may come back with it.
+const GONE_MAX: usize = 4096;
 
 /// An executor.
 pub(super) type Key = (AgentId, ExecutorId);
@@ -30,6 +32,8 @@ pub(super) type Key = (AgentId, ExecutorId);
 pub(super) struct Channels {
     incarnation: u64,
     peers: BTreeMap<Key, Peer>,
+    /// Up to where executors were heard that are gone, in the order of their end.
+    gone: VecDeque<(Key, (Option<u64>, u64))>,
 }
 
 #[derive(Debug, Default)]
@@ -78,9 +82,10 @@ impl Channels {
 
     /// Gives a message its number and keeps it until it is acknowledged; it goes out once it is released.
     pub(super) fn number(&mut self, message: Message) -> Message {
-        let peer = self.peers.entry(key(&message)).or_default();
+        let incarnation = self.incarnation;
+        let peer = self.peer(key(&message));
         peer.last_numbered += 1;
-        let message = Message { seq: Some(peer.last_numbered), incarnation: Some(self.incarnation), ..message };
+        let message = Message { seq: Some(peer.last_numbered), incarnation: Some(incarnation), ..message };
         peer.outgoing.push_back(Outgoing { message: message.clone(), kept: false, sent: None });
         peer.held += 1;
         message
@@ -158,7 +163,7 @@ impl Channels {
     /// What may be given to the half now, in order. An early one is kept for later; what an older executor process of that id
     /// said is dropped.
     pub(super) fn received(&mut self, message: Message) -> Vec<Message> {
-        let peer = self.peers.entry(key(&message)).or_default();
+        let peer = self.peer(key(&message));
         if message.incarnation < peer.from {
             return Vec::new();
         }
@@ -181,9 +186,9 @@ impl Channels {
     }
 
     /// Whether the half has seen it.
-    pub(super) fn has_taken(&self, message: &Message) -> bool {
-        let peer = self.peers.get(&key(message));
-        peer.is_some_and(|peer| (message.incarnation, message.seq()) <= (peer.from, peer.last_received))
+    pub(super) fn has_taken(&mut self, message: &Message) -> bool {
+        let peer = self.peer(key(message));
+        (message.incarnation, message.seq()) <= (peer.from, peer.last_received)
     }
 
     /// The executor, or all on that agent, is gone with what was on its way; gives back whom this concerns, and what.
@@ -192,9 +197,25 @@ impl Channels {
         let gone: Vec<Key> = self.peers.keys().filter(|key| gone(key)).cloned().collect();
         let forget = |key: Key| {
             let peer = self.peers.remove(&key).expect("it was listed a line above");
+            if peer.from.is_some() {
+                self.gone.push_back((key.clone(), (peer.from, peer.last_received)));
+            }
+            if self.gone.len() > GONE_MAX {
+                self.gone.pop_front();
+            }
             (key, peer.outgoing.into_iter().map(|outgoing| outgoing.message).collect())
         };
         gone.into_iter().map(forget).collect()
+    }
+
+    /// An executor that comes back with its agent goes on where it was: what it says again was heard.
+    fn peer(&mut self, key: Key) -> &mut Peer {
+        let gone = &mut self.gone;
+        self.peers.entry(key).or_insert_with_key(|key| {
+            let known = gone.iter().position(|(gone, _)| gone == key).and_then(|at| gone.remove(at));
+            let (from, last_received) = known.map(|(_, position)| position).unwrap_or_default();
+            Peer { from, last_received, ..Peer::default() }
+        })
     }
 }
 

@@ -253,6 +253,36 @@ fn messages_are_numbered_resent_and_delivered_in_order_once() {
     assert_eq!(seen, [1, 2, 3]);
 }
 
+/// The acknowledgement was lost with the connection to the agent, and the executor came back with it after it was given up.
+#[test]
+fn what_an_executor_says_again_after_its_agent_was_lost_is_not_heard_twice() {
+    let mut env = TestEnv::new();
+    let message = |incarnation, seq| {
+        let (agent_id, executor_id) = ("A1".into(), "e".into());
+        let (seq, incarnation, settled) = (Some(seq), Some(incarnation), Some(0));
+        MasterEvent::Message(scheduler::Message {
+            agent_id,
+            executor_id,
+            seq,
+            incarnation,
+            settled,
+            ..Default::default()
+        })
+    };
+    env.master(message(2, 1));
+    env.master(message(2, 2));
+    env.master(MasterEvent::Failure(scheduler::Failure { agent_id: "A1".into(), ..Default::default() }));
+    env.seen();
+
+    let effects = env.master(message(2, 1));
+    assert!(matches!(&effects[..], [Effect::Call(Call::MessageAcknowledge(a))] if a.seq == 1), "so that it stops");
+    env.master(message(2, 2));
+    assert_eq!(env.seen(), []);
+    env.master(message(2, 3));
+    env.master(message(7, 1));
+    assert_eq!(env.seen().len(), 2, "what is new is heard, and a new executor of that id too");
+}
+
 #[test]
 fn timers_fire_once_at_their_time() {
     let mut env = TestEnv::new();
