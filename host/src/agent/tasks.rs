@@ -21,7 +21,7 @@ use super::event::{Checkpoint, Effect, Launch, LocalId, Out, TaskLaunch};
 use super::timers::Timer;
 use super::updates::Updates;
 use super::volumes::{Mounting, path_problem};
-use crate::protocol::RunTasks;
+use crate::protocol::{ExecutorEnded, RunTasks, agent_call};
 
 /// How soon the master hears that a task has ended whose earlier states wait for an acknowledgement.
 pub const LATEST_STATE_DELAY: Duration = Duration::from_secs(1);
@@ -135,9 +135,18 @@ impl Agent {
         }
         let framework = Arc::new(run.framework);
         let over_by = run.over_within_ms.map(|within| out.now + Duration::from_millis(within));
+        let mut admitted = Vec::new();
         for task in run.tasks {
             if !self.by_task.contains_key(&(framework_id.clone(), task.id.clone())) {
-                self.admit(&framework_id, &framework, task, run.gang_id.clone(), over_by, out);
+                admitted.push(self.admit(&framework_id, &framework, task, run.gang_id.clone(), over_by, out));
+            }
+        }
+        // All are known by then: an executor that one of them is refused may be launched for another.
+        for id in admitted {
+            let info = self.tasks[&id].info.clone();
+            match self.problem(&framework_id, &info) {
+                Some(verdict) => self.refuse(id, verdict, out),
+                None => self.place(id, out),
             }
         }
     }
@@ -149,10 +158,9 @@ impl Agent {
         task: TaskInfo,
         gang_id: Option<String>,
         over_by: Option<Time>,
-        out: &mut Out,
-    ) {
+        out: &Out,
+    ) -> LocalId {
         let id = self.next_id();
-        let problem = self.problem(framework_id, &task);
         // An id that is no name for a folder gets none.
         let folder = if task.id.problem().is_some() { "" } else { task.id.as_str() };
         let sandbox = self.settings.work_dir.join("sandboxes").join(framework_id.as_str()).join(folder);
@@ -173,10 +181,7 @@ impl Agent {
             self.timers.set(Timer::MaxDuration(id), by - task.grace(None));
         }
         self.tasks.insert(id, task);
-        match problem {
-            Some(verdict) => self.refuse(id, verdict, out),
-            None => self.place(id, out),
-        }
+        id
     }
 
     /// What no agent can do, whatever is free.
@@ -354,6 +359,25 @@ impl Agent {
         task.phase = Phase::Ended;
         self.timers.cancel(Timer::MaxDuration(id));
         self.publish(id, status, out);
+        self.tell_if_never_launched(id, out);
+    }
+
+    /// The master counts an executor from its first task on: if that is refused and no other wants it, there is none.
+    fn tell_if_never_launched(&self, refused: LocalId, out: &mut Out) {
+        let task = &self.tasks[&refused];
+        let Some(executor) = &task.info.executor else { return };
+        let key = (task.framework_id.clone(), executor.id.clone());
+        let wants = |other: &Task| {
+            let same = other.info.executor.as_ref().is_some_and(|other| other.id == key.1);
+            other.phase == Phase::Queued && other.framework_id == key.0 && same
+        };
+        if !self.is_registered() || self.by_executor.contains_key(&key) || self.tasks.values().any(wants) {
+            return;
+        }
+        let message = format!("its executor {} was not launched: its task {} was refused", key.1, task.info.id);
+        let (framework_id, executor_id) = key;
+        let ended = ExecutorEnded { framework_id, executor_id, exit: None, message: Some(message) };
+        self.send(agent_call::Call::ExecutorEnded(ended), out);
     }
 
     /// The one way to the end of what had resources.
