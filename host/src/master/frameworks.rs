@@ -186,6 +186,8 @@ impl Master {
         if let Some(old) = framework.link.replace(link).filter(|old| *old != link) {
             self.turn_away(old, format!("another scheduler took {id} over"), effects);
         }
+        // None before it is welcome: it would not hear of them, and they would lie there until they time out.
+        self.tell_allocator(now, allocator::Event::DeactivateFramework { id: id.clone() });
         // Its offers of before are void: whoever takes over knows nothing of them.
         self.rescind_of(now, id, effects);
         self.links.insert(link, Peer::Scheduler(id.clone()));
