@@ -8,4 +8,7 @@ pub const NAMED: &[(&str, u64)] = &[
     ("an mpi job waited for a launch that was lost on its way", 36),
     ("an executor that connected before its launch was told ran on without end", 51),
     ("a write that had failed counted as kept when it was said again", 92),
+    ("an executor was heard twice when it came back with a lost agent", 78),
+    ("a message was heard twice when a lost agent brought it again", 981),
+    ("a scheduler came back to a master that knew nothing of its framework's end", 699),
 ];

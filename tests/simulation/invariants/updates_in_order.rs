@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mesos_host::agent::Checkpoint;
+use mesos_host::protocol::agent_event;
 use mesos_plugin_api::Time;
 use mesos_plugin_api::framework::Event as HalfEvent;
-use mesos_plugin_api::v1::{AgentId, TaskId, TaskState};
+use mesos_plugin_api::v1::{AgentId, Reason, TaskId, TaskState};
 
 use super::Invariant;
 use crate::sight::Sight;
@@ -17,6 +18,9 @@ pub struct UpdatesInOrder {
     /// Schedulers that began anew know nothing of what the one before has seen.
     restarted: BTreeSet<usize>,
     started: BTreeSet<usize>,
+    /// Of frameworks that a master was ending: it acknowledged what they told, and if it died before the end, the next master may
+    /// know of no end and let the scheduler back in.
+    ended_with_framework: BTreeSet<TaskId>,
     states: BTreeMap<(Option<AgentId>, TaskId, u64), BTreeSet<i32>>,
     met: u64,
 }
@@ -28,6 +32,7 @@ impl UpdatesInOrder {
         let before = self.seen.insert((scheduler, task.clone()), seq);
         self.met += u64::from(before.is_some());
         let next = match before {
+            Some(before) if self.ended_with_framework.contains(task) => seq > before,
             Some(before) => seq == before + 1,
             None => seq == 1 || self.restarted.contains(&scheduler),
         };
@@ -56,6 +61,11 @@ impl Invariant for UpdatesInOrder {
             Sight::AgentKept { checkpoint: Checkpoint::Update { status, .. }, .. } => {
                 let key = (status.agent_id.clone(), status.task_id.clone(), status.update_seq.unwrap_or(0));
                 self.states.entry(key).or_default().insert(TaskState::into(status.state()));
+            }
+            Sight::MasterToldAgent { event: agent_event::Event::KillTask(kill), .. }
+                if kill.reason() == Reason::FrameworkRemoved =>
+            {
+                self.ended_with_framework.insert(kill.task_id.clone());
             }
             Sight::HalfSaw { scheduler, event: HalfEvent::Update(update) } => {
                 return self.saw(*scheduler, &update.status);
