@@ -56,8 +56,10 @@ fn tasks_wait_for_their_executor_which_is_launched_once() {
     env.run(vec![executor_task("t"), executor_task("u")]);
     let launched = env.effects.iter().filter(|effect| matches!(effect, Effect::Launch { .. })).count();
     assert_eq!((launched, env.frames()), (1, vec![]));
-    env.launched(EXECUTOR);
-    env.on(Event::ExecutorConnected { id: LocalId(EXECUTOR) });
+    // Both tasks have their numbers first.
+    let executor = 3;
+    env.launched(executor);
+    env.on(Event::ExecutorConnected { id: LocalId(executor) });
     let frames = env.frames();
     assert!(matches!(frames[..2], [Frame::Welcome(_), Frame::Confirm(0)]), "{frames:?}");
     assert_eq!(launches(&frames), [(1, "t".into()), (2, "u".into())]);
