@@ -11,4 +11,6 @@ pub const NAMED: &[(&str, u64)] = &[
     ("an executor was heard twice when it came back with a lost agent", 78),
     ("a message was heard twice when a lost agent brought it again", 981),
     ("a scheduler came back to a master that knew nothing of its framework's end", 699),
+    ("a teardown waited for an executor whose only task was refused", 929),
+    ("offers were made to a scheduler before it was welcome", 867),
 ];
