@@ -23,15 +23,19 @@ pub struct IdleLauncher {
     clients: Vec<(u64, OwnedFd)>,
 }
 
+/// A server that begins no launch, and the end of its agent.
+pub(super) fn idle() -> (Server, OwnedFd) {
+    let listener = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).expect("a socket");
+    bind(listener.as_raw_fd(), &UnixAddr::new_unnamed()).expect("an address of the kernel's choice");
+    listen(&listener, Backlog::new(1).expect("small")).expect("it listens");
+    let (agent, first) = wire::pair().expect("a pair");
+    let workers = Workers::with_threads(Vec::new(), 0).expect("no threads");
+    (Server::new(listener, first, AgentLoss::Keep(None), workers).expect("a server"), agent)
+}
+
 impl Default for IdleLauncher {
     fn default() -> Self {
-        let listener =
-            socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).expect("a socket");
-        bind(listener.as_raw_fd(), &UnixAddr::new_unnamed()).expect("an address of the kernel's choice");
-        listen(&listener, Backlog::new(1).expect("small")).expect("it listens");
-        let (agent, first) = wire::pair().expect("a pair");
-        let workers = Workers::with_threads(Vec::new(), 0).expect("no threads");
-        let server = Server::new(listener, first, AgentLoss::Keep(None), workers).expect("a server");
+        let (server, agent) = idle();
         let first = *server.channels.keys().next().expect("the agent's");
         Self { server, clients: vec![(first, agent)] }
     }
@@ -40,9 +44,13 @@ impl Default for IdleLauncher {
 impl IdleLauncher {
     /// Somebody connects.
     pub fn connect(&mut self) {
+        self.join(Role::Stranger);
+    }
+
+    fn join(&mut self, role: Role) {
         if self.clients.len() < CLIENTS_MAX {
             let (ours, theirs) = wire::pair().expect("a pair");
-            self.server.add_channel(theirs, Role::Stranger);
+            self.server.add_channel(theirs, role);
             let id = *self.server.channels.keys().next_back().expect("just added");
             self.clients.push((id, ours));
         }
@@ -109,12 +117,8 @@ impl IdleLauncher {
     /// As the executor of the container of this name, if there is one with a channel: what comes is its.
     pub fn speak_as_executor(&mut self, name: &str) {
         let key = self.server.containers.named(name);
-        let Some(key) = key.filter(|key| self.server.containers.get(*key).inherit.is_some()) else { return };
-        if self.clients.len() < CLIENTS_MAX {
-            let (ours, theirs) = wire::pair().expect("a pair");
-            self.server.add_channel(theirs, Role::Executor(key));
-            let id = *self.server.channels.keys().next_back().expect("just added");
-            self.clients.push((id, ours));
+        if let Some(key) = key.filter(|key| self.server.containers.get(*key).inherit.is_some()) {
+            self.join(Role::Executor(key));
         }
     }
 }

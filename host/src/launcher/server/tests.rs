@@ -1,25 +1,13 @@
 //! The server without its threads: what comes before a launch.
 
-use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
-
 use super::*;
 use crate::launcher::connection::{Request, hello, pack};
 use crate::launcher::spec::LaunchSpec;
-use crate::launcher::wire;
-
-/// A server with an agent, that begins no launch.
-fn server() -> (Server, OwnedFd) {
-    let listener = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).expect("a socket");
-    bind(listener.as_raw_fd(), &UnixAddr::new_unnamed()).expect("an address of the kernel's choice");
-    listen(&listener, Backlog::new(1).expect("small")).expect("it listens");
-    let (agent, first) = wire::pair().expect("a pair");
-    let workers = Workers::with_threads(Vec::new(), 0).expect("no threads");
-    (Server::new(listener, first, AgentLoss::Keep(None), workers).expect("a server"), agent)
-}
+use crate::launcher::{fuzz, wire};
 
 #[test]
 fn what_an_agent_has_sent_counts_when_another_one_comes_in_the_same_round() {
-    let (mut server, agent) = server();
+    let (mut server, agent) = fuzz::idle();
     for name in ["first", "second"] {
         let launch = Request::Launch(Box::new(LaunchSpec::new(name, ["true"])));
         for packet in pack([launch]).expect("small") {
