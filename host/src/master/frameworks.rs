@@ -16,7 +16,7 @@ use crate::protocol::{
     EndFramework, ForgetFramework, PutFramework, PutFrameworkState, SchedulerBack, SetDeadline, ShutdownFramework,
     agent_event, token,
 };
-use crate::registry::{Operation, UNRECORDED_FAILOVER_MAX};
+use crate::registry::{self, Operation, UNRECORDED_FAILOVER_MAX};
 
 /// A value of a framework's state, in bytes.
 pub const STATE_VALUE_BYTES_MAX: usize = 64 << 10;
@@ -481,12 +481,7 @@ impl Master {
 
     pub(super) fn state_recorded(&mut self, now: Time, pending: PendingState, effects: &mut Vec<Effect>) {
         let Some(framework) = self.frameworks.get_mut(&pending.framework_id) else { return };
-        for scheduler::StateChange { key, value } in pending.changes {
-            match value {
-                Some(value) => framework.state.insert(key, value),
-                None => framework.state.remove(&key),
-            };
-        }
+        registry::change(&mut framework.state, pending.changes);
         let stored = scheduler::StateStored { seq: pending.seq, error: None };
         self.tell(&pending.framework_id, event::Event::StateStored(stored), effects);
         self.welcome(now, &pending.framework_id, effects);

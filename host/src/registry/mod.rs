@@ -143,15 +143,20 @@ impl Registry {
     }
 }
 
+/// Carries out what a framework stores.
+pub(crate) fn change(state: &mut BTreeMap<String, Vec<u8>>, changes: Vec<StateChange>) {
+    for StateChange { key, value } in changes {
+        match value {
+            Some(value) => state.insert(key, value),
+            None => state.remove(&key),
+        };
+    }
+}
+
 impl FrameworkRecord {
     fn put(&mut self, put: PutFrameworkState) {
         (self.incarnation, self.written) = (put.incarnation, put.seq);
-        for StateChange { key, value } in put.changes {
-            match value {
-                Some(value) => self.state.insert(key, value),
-                None => self.state.remove(&key),
-            };
-        }
+        change(&mut self.state, put.changes);
     }
 
     fn operations(&self, id: &FrameworkId, all: &mut Vec<Operation>) {
