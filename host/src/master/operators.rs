@@ -68,7 +68,7 @@ impl Master {
             master_epoch: self.config.epoch,
             version: env!("CARGO_PKG_VERSION").to_string(),
             total: self.agents.values().map(|agent| agent.total()).sum(),
-            used: self.agents.keys().map(|id| self.used_on(id)).fold(Resources::default(), |sum, used| sum + &used),
+            used: self.agents.keys().map(|id| self.used_on(id)).sum(),
             started_ns: self.started.unwrap_or_default().as_nanos(),
             agents: self.agents.values().map(|agent| agent.info.clone()).collect(),
             embedded: Some(self.config.embedded),

@@ -18,6 +18,7 @@ use mesos_plugin_api::v1::scheduler::{self, VolumeState, VolumeStatus, event};
 use mesos_plugin_api::v1::{AgentId, FrameworkId, OfferId, OfferPart, Resources, TaskInfo, VolumeMount};
 use mesos_plugin_api::volume_name_problem;
 
+use super::frameworks::Framework;
 use super::offers::Left;
 use super::tasks::Task;
 use super::{Effect, LinkId, Master};
@@ -177,11 +178,9 @@ impl Master {
         if let Some(offer) = self.volumes[key].offer.clone() {
             self.rescind(now, &offer, None, effects);
         }
+        self.lift_filter(key);
         let volume = self.volumes.remove(key).expect("the caller has it");
         self.volumes_due.remove(key);
-        if let Some((_, until)) = volume.refused {
-            self.volume_filters.remove(&(until, key.clone()));
-        }
         if let Some(agent) = self.agents.get_mut(&key.agent) {
             agent.volumes.remove(key);
         }
@@ -314,13 +313,7 @@ impl Master {
     /// A volume of before.
     fn find_volume(&mut self, now: Time, key: VolumeKey, reserved: Resources, effects: &mut Vec<Effect>) {
         let Ok(reserved) = reserved.checked() else { return };
-        let of_owner = self
-            .frameworks
-            .values()
-            .filter(|framework| (&framework.info.user, &framework.info.name) == (&key.user, &key.framework));
-        let tasks = of_owner.flat_map(|framework| framework.tasks.values());
-        let mounts = tasks.filter(|task| !task.resources_returned).filter_map(|task| mount_of(&task.info, &key));
-        let used: Resources = mounts.filter_map(|mount| mount.reserved.as_ref()).sum();
+        let used = self.used_by_tasks(&key);
         let idle = reserved.checked_sub(&used).ok().filter(|idle| self.has_room_for(&key.agent, idle));
         let volume = Volume { fits: idle.is_some(), ..Volume::new(reserved, used, State::Ready) };
         if let Some(resources) = idle {
@@ -334,9 +327,8 @@ impl Master {
     /// Whether an agent has room for a reservation beside its other volumes and what runs there.
     fn has_room_for(&self, agent: &AgentId, resources: &Resources) -> bool {
         let row = &self.agents[agent];
-        let idle = row.volumes.iter().map(|key| self.volumes[key].idle());
-        let taken = idle.fold(self.used_on(agent), |sum, idle| sum + &idle);
-        row.total().contains(&(taken + resources))
+        let idle: Resources = row.volumes.iter().map(|key| self.volumes[key].idle()).sum();
+        row.total().contains(&(self.used_on(agent) + &idle + resources))
     }
 
     /// Their agent is lost: nobody can say more of them until it comes back.
@@ -383,10 +375,8 @@ impl Master {
         resources: Resources,
         refuse: Option<Duration>,
     ) {
+        self.lift_filter(key);
         let Some(volume) = self.volumes.get_mut(key) else { return };
-        if let Some((_, until)) = volume.refused.take() {
-            self.volume_filters.remove(&(until, key.clone()));
-        }
         volume.refused = refuse.filter(|_| !resources.is_empty()).map(|refuse| (resources, now + refuse));
         if let Some((_, until)) = &volume.refused {
             self.volume_filters.insert((*until, key.clone()));
@@ -396,27 +386,35 @@ impl Master {
 
     pub(super) fn expire_volume_filters(&mut self, now: Time) {
         while let Some((_, key)) = self.volume_filters.first().filter(|(until, _)| *until <= now).cloned() {
-            self.volume_filters.pop_first();
-            self.volumes.get_mut(&key).expect("a filter goes with its volume").refused = None;
+            self.lift_filter(&key);
             self.volumes_due.insert(key);
+        }
+    }
+
+    /// Its owner may be offered it again.
+    fn lift_filter(&mut self, key: &VolumeKey) {
+        if let Some((_, until)) = self.volumes.get_mut(key).and_then(|volume| volume.refused.take()) {
+            self.volume_filters.remove(&(until, key.clone()));
         }
     }
 
     /// A framework wants to be shown all that is its own.
     pub(super) fn show_volumes(&mut self, framework: &FrameworkId) {
         for key in self.volumes_of(framework) {
-            let volume = self.volumes.get_mut(&key).expect("it was just listed");
-            if let Some((_, until)) = volume.refused.take() {
-                self.volume_filters.remove(&(until, key.clone()));
-            }
+            self.lift_filter(&key);
             self.volumes_due.insert(key);
         }
     }
 
-    fn owner_of(&self, key: &VolumeKey) -> Option<&super::Framework> {
-        let info =
-            |framework: &&super::Framework| (&framework.info.user, &framework.info.name) == (&key.user, &key.framework);
-        self.frameworks.values().find(info)
+    fn owner_of(&self, key: &VolumeKey) -> Option<&Framework> {
+        self.owners_of(key).next()
+    }
+
+    /// More than one only where a new master has let one of that name in before an agent brought the older one back.
+    fn owners_of(&self, key: &VolumeKey) -> impl Iterator<Item = &Framework> {
+        let owns =
+            move |framework: &&Framework| (&framework.info.user, &framework.info.name) == (&key.user, &key.framework);
+        self.frameworks.values().filter(owns)
     }
 
     pub(super) fn volumes_of(&self, framework: &FrameworkId) -> Vec<VolumeKey> {
@@ -464,8 +462,14 @@ impl Master {
 
     /// Live tasks that mount a volume.
     pub(super) fn users_of(&self, key: &VolumeKey) -> Vec<&Task> {
-        let tasks = self.owner_of(key).into_iter().flat_map(|framework| framework.tasks.values());
+        let tasks = self.owners_of(key).flat_map(|framework| framework.tasks.values());
         tasks.filter(|task| !task.resources_returned && mount_of(&task.info, key).is_some()).collect()
+    }
+
+    /// What they have of its reservation.
+    fn used_by_tasks(&self, key: &VolumeKey) -> Resources {
+        let mounts = self.users_of(key).into_iter().filter_map(|task| mount_of(&task.info, key));
+        mounts.filter_map(|mount| mount.reserved.as_ref()).sum()
     }
 
     pub(super) fn destroy_by_framework(
@@ -552,8 +556,7 @@ impl Master {
     /// What a volume's tasks use and what is offered of it is its own, and is counted once.
     pub(super) fn check_volumes(&self) {
         for (key, volume) in &self.volumes {
-            let users = self.users_of(key).into_iter().filter_map(|task| mount_of(&task.info, key)?.reserved.clone());
-            let used = users.fold(Resources::default(), |sum, part| sum + &part);
+            let used = self.used_by_tasks(key);
             assert_eq!(used, volume.used, "volume {} is used by its tasks", key.name);
             let offered = volume.offer.as_ref().map(|id| self.offers[id].parts[0].resources.clone());
             let taken = used + &offered.unwrap_or_default();
@@ -564,11 +567,7 @@ impl Master {
         }
         for (id, agent) in &self.agents {
             assert!(agent.volumes.iter().all(|key| self.volumes.contains_key(key)), "volumes of agent {id} are known");
-            let idle: Resources = agent
-                .volumes
-                .iter()
-                .map(|key| self.volumes[key].idle())
-                .fold(Resources::default(), |sum, idle| sum + &idle);
+            let idle: Resources = agent.volumes.iter().map(|key| self.volumes[key].idle()).sum();
             let parts = self.offers.values().flat_map(|offer| &offer.parts).filter(|part| part.agent_id == *id);
             let offered: Resources = parts.filter(|part| part.volume.is_none()).map(|part| &part.resources).sum();
             let taken = self.used_on(id) + &idle;

@@ -47,7 +47,7 @@ impl Master {
             lines.push(format!("holds {offers} offers that it has not answered yet"));
         }
         let total: Resources = self.agents.values().map(|agent| agent.total()).sum();
-        let used = self.agents.keys().map(|id| self.used_on(id)).fold(Resources::default(), |sum, used| sum + &used);
+        let used: Resources = self.agents.keys().map(|id| self.used_on(id)).sum();
         lines.push(format!("it uses {}; of the cluster's {total}, {used} is in use", self.used_by(framework)));
         lines.extend(self.allocator.why(&framework.id).iter().map(ToString::to_string));
         lines.join("\n")
@@ -59,8 +59,7 @@ impl Master {
         let mut lines = vec![format!("agent {id} on {}: {}", agent.info.hostname, agent.total())];
         lines.push(format!("used: {used}; {} tasks, {} executors", agent.tasks.len(), agent.executors.len()));
         if !agent.volumes.is_empty() {
-            let kept = agent.volumes.iter().map(|key| self.volumes[key].kept());
-            let kept = kept.fold(Resources::default(), |sum, kept| sum + &kept);
+            let kept: Resources = agent.volumes.iter().map(|key| self.volumes[key].kept()).sum();
             lines.push(format!(
                 "{} volumes keep {kept} for their owners; 'mesos volumes' lists them",
                 agent.volumes.len()

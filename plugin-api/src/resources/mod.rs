@@ -367,6 +367,12 @@ impl std::ops::AddAssign<&Resources> for Resources {
     }
 }
 
+impl std::iter::Sum for Resources {
+    fn sum<I: Iterator<Item = Resources>>(all: I) -> Resources {
+        all.fold(Resources::default(), |sum, one| sum + &one)
+    }
+}
+
 impl<'a> std::iter::Sum<&'a Resources> for Resources {
     fn sum<I: Iterator<Item = &'a Resources>>(all: I) -> Resources {
         all.fold(Resources::default(), |sum, one| sum + one)
