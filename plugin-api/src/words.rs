@@ -255,6 +255,14 @@ impl TaskInfo {
     }
 }
 
+impl v1::VolumeMount {
+    /// Why the volume can't be where the task wants it, if so.
+    pub fn path_problem(&self) -> Option<String> {
+        let problem = volume_name_problem(&self.path)?;
+        Some(format!("the path {:?} of its volume {} {problem}", self.path, self.name))
+    }
+}
+
 /// The longest name of a volume, and of a mount's path, in bytes.
 pub const VOLUME_NAME_MAX: usize = 128;
 

@@ -13,14 +13,14 @@ use std::time::Duration;
 use mesos_plugin_api::Time;
 use mesos_plugin_api::resources::Shortage;
 use mesos_plugin_api::v1::{
-    ExitStatus, FrameworkId, FrameworkInfo, Reason, Resources, TaskId, TaskInfo, TaskState, TaskStatus,
+    ExitStatus, FrameworkId, FrameworkInfo, Reason, Resources, TaskId, TaskInfo, TaskState, TaskStatus, VolumeMount,
 };
 
 use super::core::{After, Agent, Framework};
 use super::event::{Checkpoint, Effect, Launch, LocalId, Out, TaskLaunch};
 use super::timers::Timer;
 use super::updates::Updates;
-use super::volumes::{Mounting, path_problem};
+use super::volumes::Mounting;
 use crate::protocol::{ExecutorEnded, RunTasks, agent_call};
 
 /// How soon the master hears that a task has ended whose earlier states wait for an acknowledgement.
@@ -200,7 +200,7 @@ impl Agent {
         if let Err(error) = task.resources.clone().checked() {
             return invalid(Reason::InvalidTask, format!("the task's resources can't be used: {error}"));
         }
-        if let Some(problem) = path_problem(task) {
+        if let Some(problem) = task.volumes.iter().find_map(VolumeMount::path_problem) {
             return invalid(Reason::InvalidTask, problem);
         }
         match (&task.command, &task.executor) {

@@ -210,11 +210,3 @@ impl Agent {
         task.info.volumes.iter().map(|mount| Mount { volume: id(&mount.name), path: mount.path.clone() }).collect()
     }
 }
-
-/// Why a volume can't be where a task wants it, if so.
-pub(super) fn path_problem(task: &mesos_plugin_api::v1::TaskInfo) -> Option<String> {
-    task.volumes.iter().find_map(|mount| {
-        let problem = mesos_plugin_api::volume_name_problem(&mount.path)?;
-        Some(format!("the path {:?} of its volume {} {problem}", mount.path, mount.name))
-    })
-}

@@ -6,7 +6,6 @@ use mesos_plugin_api::Time;
 use mesos_plugin_api::v1::{
     AgentId, AgentInfo, ExecutorId, FrameworkInfo, GangRequest, Resources, TaskInfo, VolumeMount,
 };
-use mesos_plugin_api::volume_name_problem;
 
 use super::offers::Left;
 use super::volumes::VolumeKey;
@@ -117,8 +116,8 @@ fn take_reserved(
     let mut reserved = BTreeMap::new();
     let (mut names, mut paths) = (BTreeSet::new(), BTreeSet::new());
     for mount in &mut task.volumes {
-        if let Some(problem) = volume_name_problem(&mount.path) {
-            return Err(format!("the path {:?} of its volume {} {problem}", mount.path, mount.name));
+        if let Some(problem) = mount.path_problem() {
+            return Err(problem);
         }
         if !names.insert(mount.name.clone()) || !paths.insert(mount.path.clone()) {
             return Err(format!("it mounts the volume {} twice, or two at {}", mount.name, mount.path));
