@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mesos_plugin_api::v1::executor::Frame;
 use mesos_plugin_api::v1::{
-    ExecutorInfo, ExitStatus, FrameworkId, FrameworkInfo, PluginRef, Reason, TaskId, TaskInfo, TaskStatus,
+    CommandInfo, ExecutorInfo, ExitStatus, FrameworkId, FrameworkInfo, PluginRef, Reason, TaskId, TaskInfo, TaskStatus,
 };
 
 use super::volumes::Mount;
@@ -334,6 +334,14 @@ impl Launch {
         match self {
             Self::Task(task) => &task.sandbox,
             Self::Executor(executor) => &executor.sandbox,
+        }
+    }
+
+    /// What is to be run, and as whom; of an executor only what surrounds it.
+    pub fn command(&self) -> Option<&CommandInfo> {
+        match self {
+            Self::Task(task) => task.task.command.as_ref(),
+            Self::Executor(executor) => executor.executor.command.as_ref(),
         }
     }
 

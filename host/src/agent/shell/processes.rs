@@ -89,11 +89,7 @@ impl Shell {
     }
 
     fn make_sandbox(&mut self, launch: Launch) -> Result<Place, Refusal> {
-        let command = match &launch {
-            Launch::Task(task) => task.task.command.as_ref(),
-            Launch::Executor(executor) => executor.executor.command.as_ref(),
-        };
-        let user = command.and_then(|command| command.user.as_deref()).unwrap_or(&launch.framework().user);
+        let user = launch.command().and_then(|command| command.user.as_deref()).unwrap_or(&launch.framework().user);
         let account = self.users.account(user);
         let account = account.map_err(|message| Refusal { reason: Reason::CommandNotLaunched, message })?;
         let spare = match &launch {
@@ -292,11 +288,7 @@ struct Work {
 
 impl Work {
     fn of(place: &Arc<Place>, fetcher: &Arc<Fetcher>, work_dir: &WorkDir) -> Option<Self> {
-        let command = match &place.launch {
-            Launch::Task(task) => task.task.command.as_ref(),
-            Launch::Executor(executor) => executor.executor.command.as_ref(),
-        };
-        let uris = command.map(|command| command.uris.clone()).unwrap_or_default();
+        let uris = place.launch.command().map(|command| command.uris.clone()).unwrap_or_default();
         let plugin = place.launch.plugin().map(|plugin| {
             let name = format!("{} {}", plugin.name, plugin.version);
             (name, plugin.sha256.clone(), plugin_path(&work_dir.plugins(), &plugin.sha256))

@@ -77,12 +77,7 @@ impl Attic {
 
     /// The one that was left last, which the kernel remembers best.
     pub(in crate::agent::shell) fn take_spare(&mut self, owner: &Owner) -> Option<PathBuf> {
-        let spare = self.spare.get_mut(owner)?;
-        let taken = spare.pop_last().map(|(_, path)| path);
-        if spare.is_empty() {
-            self.spare.remove(owner);
-        }
-        taken
+        self.take_of(owner, |spare| spare.pop_last().map(|(_, path)| path))
     }
 
     /// Takes out what is to be removed now. Silent tasks grow old like others.
@@ -104,12 +99,20 @@ impl Attic {
     }
 
     fn remove_spare(&mut self, owner: &Owner, number: u64) -> Option<PathBuf> {
+        self.take_of(owner, |spare| spare.remove(&number))
+    }
+
+    fn take_of(
+        &mut self,
+        owner: &Owner,
+        take: impl FnOnce(&mut BTreeMap<u64, PathBuf>) -> Option<PathBuf>,
+    ) -> Option<PathBuf> {
         let spare = self.spare.get_mut(owner)?;
-        let removed = spare.remove(&number);
+        let taken = take(spare);
         if spare.is_empty() {
             self.spare.remove(owner);
         }
-        removed
+        taken
     }
 
     /// When the oldest is to go.
