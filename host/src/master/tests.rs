@@ -11,13 +11,12 @@ use std::time::Duration;
 
 use mesos_plugin_api::v1::scheduler::{self, call::Call, event};
 use mesos_plugin_api::v1::{
-    CommandInfo, ExecutorInfo, Filters, FrameworkInfo, OfferId, PluginRef, Resources, TaskId, TaskInfo, TaskState,
-    TaskStatus,
+    CommandInfo, ExecutorInfo, Filters, FrameworkInfo, OfferId, Resources, TaskId, TaskState, TaskStatus,
 };
 
 use super::{Caller, Effect, Event, MasterConfig};
 use crate::protocol::{ListTasks, TaskRecord, agent_call, agent_event, operator_call, operator_reply};
-use env::{TestEnv, refused, task};
+use env::{TestEnv, executor_task, patient, refused, task};
 
 #[test]
 fn a_task_goes_from_offer_to_history() {
@@ -168,13 +167,8 @@ fn an_executor_counts_once_and_until_it_ends() {
     let mut env = TestEnv::new();
     let agent = env.agent("h1", "cpus:4");
     let scheduler = env.framework("f");
-    let executor = ExecutorInfo {
-        id: "e".into(),
-        plugin: PluginRef { name: "p".into(), version: "0.1.0".into(), sha256: "0".repeat(64), size: 1 },
-        resources: "cpus:1".parse().unwrap(),
-        ..Default::default()
-    };
-    let run = |id: &str| TaskInfo::executor(id, "M-A1".into(), "cpus:1".parse().unwrap(), executor.clone(), Vec::new());
+    let run = |id: &str| executor_task(id, "cpus:1");
+    let executor = run("e").executor.expect("it has one");
     let offer = env.offers(scheduler).remove(0);
     env.accept(scheduler, &offer, vec![run("a"), run("b")]);
     env.report(agent, "a", TaskState::TaskFinished, 1);
@@ -288,13 +282,7 @@ fn teardown_waits_for_the_tasks_to_end() {
 fn a_framework_outlives_its_connection_for_its_failover_timeout() {
     let mut env = TestEnv::new();
     let agent = env.agent("h1", "cpus:1");
-    let info = FrameworkInfo {
-        name: "f".into(),
-        user: "u".into(),
-        role: "r".into(),
-        failover_timeout_ms: Some(60_000),
-        ..Default::default()
-    };
+    let info = patient();
     let scheduler = env.framework_of(info.clone(), None);
     let secret = match &env.events(scheduler)[..] {
         [event::Event::Subscribed(subscribed), event::Event::Offers(_)] => subscribed.secret.clone(),
@@ -525,13 +513,7 @@ fn a_task_runs_as_nobody_whom_its_scheduler_may_not_act_for() {
 #[test]
 fn a_framework_keeps_its_name_user_and_role() {
     let mut env = TestEnv::new();
-    let info = FrameworkInfo {
-        name: "f".into(),
-        user: "u".into(),
-        role: "r".into(),
-        failover_timeout_ms: Some(60_000),
-        ..Default::default()
-    };
+    let info = patient();
     let link = env.framework_of(info.clone(), None);
     let secret = env.events(link).into_iter().find_map(|event| match event {
         event::Event::Subscribed(subscribed) => Some(subscribed.secret),

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use mesos_plugin_api::v1::TaskState;
 use mesos_plugin_api::v1::scheduler::{Teardown, call::Call};
-use mesos_plugin_api::v1::{ExecutorInfo, PluginRef, TaskInfo, TaskState};
 
-use super::env::{TestEnv, task};
+use super::env::{TestEnv, executor_task, task};
 use crate::master::Event;
 use crate::protocol::{ListFrameworks, operator_call};
 
@@ -28,13 +28,7 @@ fn a_teardown_ends_with_the_agent_that_had_the_last_executor() {
     let mut env = TestEnv::new();
     let agent = env.agent("h1", "cpus:4");
     let scheduler = env.framework("f");
-    let executor = ExecutorInfo {
-        id: "e".into(),
-        plugin: PluginRef { name: "p".into(), version: "0.1.0".into(), sha256: "0".repeat(64), size: 1 },
-        resources: "cpus:1".parse().unwrap(),
-        ..Default::default()
-    };
-    let run = TaskInfo::executor("t", "M-A1".into(), "cpus:1".parse().unwrap(), executor, Vec::new());
+    let run = executor_task("t", "cpus:1");
     let offer = env.offers(scheduler).remove(0);
     env.accept(scheduler, &offer, vec![run]);
     env.report(agent, "t", TaskState::TaskRunning, 1);

@@ -5,7 +5,8 @@ use std::time::Duration;
 use mesos_plugin_api::Time;
 use mesos_plugin_api::v1::scheduler::{self, call::Call, event};
 use mesos_plugin_api::v1::{
-    AgentId, AgentInfo, CommandInfo, FrameworkId, FrameworkInfo, Offer, Reason, Source, TaskInfo, TaskState, TaskStatus,
+    AgentId, AgentInfo, CommandInfo, ExecutorInfo, FrameworkId, FrameworkInfo, Offer, PluginRef, Reason, Resources,
+    Source, TaskInfo, TaskState, TaskStatus,
 };
 
 use crate::master::{Caller, Effect, Event, LinkId, Master, MasterConfig};
@@ -241,6 +242,25 @@ impl TestEnv {
 
     pub(super) fn live_tasks(&mut self) -> usize {
         self.operator(operator_call::Call::ListTasks(ListTasks::default())).len()
+    }
+}
+
+/// A task for the executor `e` on `M-A1`, which takes as much again.
+pub(super) fn executor_task(id: &str, resources: &str) -> TaskInfo {
+    let resources: Resources = resources.parse().unwrap();
+    let plugin = PluginRef { name: "p".into(), version: "0.1.0".into(), sha256: "0".repeat(64), size: 1 };
+    let executor = ExecutorInfo { plugin, ..ExecutorInfo::new("e", resources.clone()) };
+    TaskInfo::executor(id, "M-A1".into(), resources, executor, Vec::new())
+}
+
+/// A framework that is waited for when its scheduler is away.
+pub(super) fn patient() -> FrameworkInfo {
+    FrameworkInfo {
+        name: "f".into(),
+        user: "u".into(),
+        role: "r".into(),
+        failover_timeout_ms: Some(60_000),
+        ..Default::default()
     }
 }
 

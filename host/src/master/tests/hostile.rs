@@ -1,23 +1,8 @@
 //! What no sound agent or scheduler says: each was found by fuzzing (`tests/fuzz/src/master`).
 
-use mesos_plugin_api::v1::{ExecutorInfo, PluginRef, TaskInfo};
-
-use super::env::{TestEnv, refused};
+use super::env::{TestEnv, executor_task, refused};
 use crate::master::Effect;
 use crate::protocol::operator_call;
-
-fn executor_on_port(port: &str) -> TaskInfo {
-    let plugin = PluginRef { name: "p".into(), version: "1".into(), sha256: "0".repeat(64), size: 1 };
-    let executor = ExecutorInfo {
-        id: "e".into(),
-        plugin,
-        resources: port.parse().unwrap(),
-        config: None,
-        command: None,
-        shutdown_grace_ms: None,
-    };
-    TaskInfo::executor("t", "M-A1".into(), port.parse().unwrap(), executor, Vec::new())
-}
 
 #[test]
 fn a_port_is_not_given_to_a_task_and_its_executor_alike() {
@@ -25,7 +10,7 @@ fn a_port_is_not_given_to_a_task_and_its_executor_alike() {
     let agent = env.agent("h1", "cpus:1;ports:[31000-31001]");
     let scheduler = env.framework("f");
     let offer = env.offers(scheduler).remove(0);
-    env.accept(scheduler, &offer, vec![executor_on_port("ports:[31000]")]);
+    env.accept(scheduler, &offer, vec![executor_task("t", "ports:[31000]")]);
     let message = refused(env.events(scheduler));
     assert!(message.contains("[31000] ports asked, [31001] available"), "{message}");
     assert!(env.launched(agent).is_empty());
