@@ -44,7 +44,7 @@ fn run(context: &Context) -> Result<i32> {
         let call = DestroyVolumeCall { name: text("name").expect("clap wants it"), agent, framework };
         for reply in cluster::ask(context, operator_call::Call::DestroyVolume(call))? {
             if let (operator_reply::Reply::Done(done), false) = (reply, context.quiet()) {
-                eprintln!("mesos: {}", done.message.unwrap_or_default());
+                output::remark(done.message.unwrap_or_default());
             }
         }
         return Ok(0);

@@ -100,9 +100,9 @@ async fn revive(folders: &StateFolders, mut record: Record, plan: &Plan) -> Resu
         look_again(deadline, || format!("not all of {living} agents have come back")).await?;
     }
     if !plan.quiet {
-        eprintln!(
-            "mesos: the master of the local cluster had died; it is back at {address} with {living} agents, and tasks went on"
-        );
+        output::remark(format!(
+            "the master of the local cluster had died; it is back at {address} with {living} agents, and tasks went on"
+        ));
     }
     Ok(())
 }
