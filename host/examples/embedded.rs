@@ -22,7 +22,7 @@ impl Framework for Once {
                 calls.suppress();
             }
             Event::Update(update) if update.status.state().is_terminal() => {
-                let code = update.status.exit.as_ref().map_or(1, |exit| exit.shell_code());
+                let code = update.status.shell_code();
                 calls.stdout(format!("task {} is {}\n", update.status.task_id, update.status.state()));
                 calls.finish(code, update.status.message);
             }

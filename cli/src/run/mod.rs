@@ -266,7 +266,7 @@ impl RunFramework {
         self.ended += 1;
         self.failed += 1;
         if self.first_failure.is_none() {
-            let exit_code = status.exit.as_ref().map_or(1, |exit| exit.shell_code());
+            let exit_code = status.shell_code();
             // A task that was killed may have ended well; it failed nevertheless.
             let exit_code = if exit_code == 0 { 1 } else { exit_code };
             let line = format!("task {} on {}: {}", status.task_id, live.hostname, why(status));

@@ -40,7 +40,7 @@ impl JobFramework {
             }
             TaskState::TaskFinished => None,
             TaskState::TaskFailed => {
-                let code = status.exit.as_ref().map_or(1, |exit| exit.shell_code());
+                let code = status.shell_code();
                 Some(Verdict::new(code, format!("{ranks} on {host} failed{because}")))
             }
             TaskState::TaskKilled if status.reason() == Reason::MaxDurationReached => Some(self.time_limit()),
