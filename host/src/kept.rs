@@ -6,6 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use crate::hex::{fresh_random, hex};
+
 /// Begins the names of files that are being written.
 const PART_PREFIX: &str = ".part-";
 
@@ -18,9 +20,7 @@ pub(crate) struct Part {
 impl Part {
     /// A name in that folder that nobody else has; nothing is made yet.
     pub(crate) fn new(folder: &Path) -> Self {
-        let mut random = [0; 8];
-        getrandom::fill(&mut random).expect("the kernel gives random bytes");
-        Self { path: folder.join(format!("{PART_PREFIX}{:016x}", u64::from_ne_bytes(random))) }
+        Self { path: folder.join(format!("{PART_PREFIX}{}", hex(&fresh_random::<8>()))) }
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -20,6 +20,7 @@ pub mod http;
 pub mod cluster;
 pub mod protocol;
 mod kept;
+mod hex;
 mod time;
 
 /// Takes over this process, and never returns, when this library has started it to be one of its helpers. A program that

@@ -75,6 +75,7 @@ pub fn cores(source: &Source) -> Vec<String> {
         "libc",
         "rand",
         "getrandom",
+        "fresh_random",
         "HashMap",
         "HashSet",
         "Mutex",

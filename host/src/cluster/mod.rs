@@ -16,9 +16,10 @@ use mesos_plugin_api::v1::{Attribute, Resources};
 use thiserror::Error;
 
 use crate::agent::{self, AgentConfig, AgentError, AgentHandle, Bounds};
+use crate::hex::{fresh_random, hex};
 use crate::launcher::{AgentLoss, SharedFolder};
+use crate::master::MasterConfig;
 use crate::master::shell::{Keeps, MasterHandle, MasterOptions, StartError};
-use crate::master::{MasterConfig, shell::hex};
 use crate::protocol::client::{ClientError, MasterClient};
 use crate::protocol::{ListAgents, operator_call};
 
@@ -190,9 +191,7 @@ async fn first<F: Future<Output = String> + Unpin>(mut futures: Vec<F>) -> Strin
 /// A new folder that every user may enter, as tasks of other users do.
 fn make_work_dir(parent: Option<&Path>) -> Result<SharedFolder, ClusterError> {
     let parent = parent.map_or_else(std::env::temp_dir, Path::to_path_buf);
-    let mut random = [0; 6];
-    getrandom::fill(&mut random).expect("the kernel gives random bytes");
-    let path = parent.join(format!("mesos-{}-{}", std::process::id(), hex(&random)));
+    let path = parent.join(format!("mesos-{}-{}", std::process::id(), hex(&fresh_random::<6>())));
     let make = || {
         std::fs::create_dir_all(&parent)?;
         std::fs::create_dir(&path)?;

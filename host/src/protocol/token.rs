@@ -6,6 +6,8 @@ use mesos_plugin_api::Time;
 use mesos_plugin_api::v1::{FrameworkId, TaskId};
 use sha2::Sha256;
 
+use crate::hex::hex;
+
 /// The token for a sandbox, good until `expires`.
 pub fn sign(secret: &[u8], framework: &FrameworkId, task: &TaskId, expires: Time) -> Vec<u8> {
     mac(secret, framework, task, expires).finalize().into_bytes().to_vec()
@@ -21,7 +23,7 @@ pub fn framework_secret(key: &[u8], framework: &FrameworkId) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
     mac.update(b"framework ");
     mac.update(framework.as_str().as_bytes());
-    mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&mac.finalize().into_bytes())
 }
 
 /// Compares without telling by its time where they differ.

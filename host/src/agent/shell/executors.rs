@@ -20,7 +20,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use super::config::{AgentError, io_error};
 use crate::agent::event::{Event, LocalId};
 use crate::executor::frames::{FrameReader, write_frame};
-use crate::master::shell::hex;
+use crate::hex::hex;
 use crate::protocol::token;
 
 /// How long a process may take to say who it is.

@@ -22,6 +22,7 @@ use super::sandboxes::refusal;
 use super::users::Account;
 use crate::agent::event::{Event, LocalId, Refusal};
 use crate::agent::volumes::Mount;
+use crate::hex::{fresh_random, hex};
 use crate::protocol::{VolumeId, VolumeRecord};
 
 const MANIFEST: &str = "manifest.json";
@@ -78,9 +79,7 @@ impl Volumes {
     /// Takes a volume away in one step; what is to be deleted then.
     fn take_out(&self, id: &VolumeId) -> Result<PathBuf, String> {
         let folder = self.folder(id)?;
-        let mut random = [0; 8];
-        getrandom::fill(&mut random).expect("the kernel gives random bytes");
-        let out = self.root.join(format!("{REMOVED}{}", crate::master::shell::hex(&random)));
+        let out = self.root.join(format!("{REMOVED}{}", hex(&fresh_random::<8>())));
         let moved = fs::rename(&folder, &out);
         let parent = folder.parent().expect("it is below its framework's folder");
         let moved = moved.and_then(|()| sync(parent)).and_then(|()| sync(&self.root));

@@ -15,6 +15,7 @@ use std::time::Duration;
 use nix::fcntl::{Flock, FlockArg};
 
 use super::config::{AgentError, io_error};
+use crate::hex::fresh_random;
 
 /// Tasks of any user reach their sandboxes through it, and see nothing else.
 const PASSAGE: u32 = 0o711;
@@ -91,8 +92,7 @@ fn secret(path: &Path) -> Result<Vec<u8>, AgentError> {
         Ok(secret) if secret.len() == 32 => return Ok(secret),
         _ => {}
     }
-    let mut secret = vec![0; 32];
-    getrandom::fill(&mut secret).expect("the kernel gives random bytes");
+    let secret = fresh_random::<32>().to_vec();
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
     file.and_then(|mut file| file.write_all(&secret)).map_err(io_error("write", path))?;
     Ok(secret)

@@ -7,6 +7,7 @@ use std::{fs, io};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use crate::hex::hex;
 use crate::kept::{self, Part};
 use crate::protocol::BlobStored;
 
@@ -166,11 +167,6 @@ impl Upload<'_> {
         }
         Ok(BlobStored { sha256: found, size, present: true })
     }
-}
-
-/// Lower-case hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -27,13 +27,14 @@ use tokio::task::JoinHandle;
 
 use super::{Effect, Event, Master, MasterConfig};
 use crate::election::{Coordinator, LocalFile, Memory};
+use crate::hex::fresh_random;
 use crate::protocol::FoundCluster;
 use crate::protocol::client::{Connect, LocalMaster};
 use crate::protocol::link::Batch;
 use crate::registry::log::{Log, LogError};
 use crate::time::Clock;
 
-pub use blobs::{BlobError, BlobStore, Upload, hex};
+pub use blobs::{BlobError, BlobStore, Upload};
 use links::Links;
 use recorder::{Recorder, SharedLog};
 
@@ -178,8 +179,7 @@ async fn lead(options: &MasterOptions, address: Option<SocketAddr>) -> Result<Lo
         Keeps::WorkDir => Box::new(LocalFile::in_folder(&options.work_dir)),
         Keeps::Memory => Box::new(Memory),
     };
-    let mut key = vec![0; 32];
-    getrandom::fill(&mut key).expect("the kernel gives random bytes");
+    let key = fresh_random::<32>().to_vec();
     let found = FoundCluster { cluster_id: options.config.master_id.clone(), key };
     let address = address.map_or_else(String::new, |address| address.to_string());
     let led = tokio::task::spawn_blocking(move || Log::lead(coordinator, &address, found)).await;

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use mesos_plugin_api::v1::{AgentInfo, Resources};
 use sha2::{Digest, Sha256};
 
-use super::{Keeps, MasterHandle, MasterOptions, StartError, hex};
+use super::{Keeps, MasterHandle, MasterOptions, StartError};
+use crate::hex::hex;
 use crate::master::MasterConfig;
 use crate::protocol::client::{Credentials, MasterClient};
 use crate::protocol::link::Batch;

@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 
 use super::super::as_user::Cancelled;
 use super::{FetchError, io_result};
+use crate::hex::hex;
 use crate::kept::{self, Part};
-use crate::master::shell::hex;
 
 /// Bytes that are copied or hashed at a time.
 pub(super) const CHUNK: usize = 256 << 10;

@@ -11,7 +11,7 @@ use ureq::Agent;
 use super::super::as_user::{Cancelled, blocking};
 use super::cache::CHUNK;
 use super::{FetchError, io_result};
-use crate::master::shell::hex;
+use crate::hex::hex;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Until the headers are there; the body may take as long as it needs.

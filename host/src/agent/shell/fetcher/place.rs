@@ -13,8 +13,8 @@ use super::super::as_user::{Cancelled, become_for_files};
 use super::super::users::Account;
 use super::FetchError;
 use super::cache::CHUNK;
+use crate::hex::hex;
 use crate::launcher::User;
-use crate::master::shell::hex;
 
 /// Where a file goes.
 pub(super) struct Place {

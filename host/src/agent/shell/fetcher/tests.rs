@@ -10,8 +10,8 @@ use mesos_plugin_api::v1::{Reason, Uri};
 use sha2::{Digest, Sha256};
 
 use super::*;
+use crate::hex::hex;
 use crate::launcher::User;
-use crate::master::shell::hex;
 
 struct TestEnv {
     dir: tempfile::TempDir,

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::env::{TestEnv, agent, framework_id};
 use crate::executor::Half;
-use crate::master::shell::hex;
+use crate::hex::hex;
 use crate::protocol::{
     ExecutorMessage, ExecutorMessageAcknowledge, ShutdownExecutor, ShutdownFramework, agent_call, agent_event,
 };
