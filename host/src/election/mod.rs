@@ -8,16 +8,20 @@
 //! A record has an index, and is made only where none is: a master that was replaced finds its next place taken, and can't keep
 //! anything more. What records say is the registry's affair.
 
+mod detect;
 mod local;
 mod memory;
+mod zookeeper;
 
 use std::io;
 use std::path::PathBuf;
 
 use thiserror::Error;
 
+pub use detect::{Detector, Leader};
 pub use local::LocalFile;
 pub use memory::Memory;
+pub use zookeeper::{AddressError, AuthError, ZooKeeperAddress, ZooKeeperAuth};
 
 /// Where masters of one cluster meet. Its calls block.
 pub trait Coordinator: Send {
