@@ -8,6 +8,7 @@
 //! A record has an index, and is made only where none is: a master that was replaced finds its next place taken, and can't keep
 //! anything more. What records say is the registry's affair.
 
+mod detect;
 mod local;
 mod memory;
 
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+pub use detect::{Detector, Leader};
 pub use local::LocalFile;
 pub use memory::Memory;
 
