@@ -1,48 +1,62 @@
-//! Which master leads now, for those who look for it: agents, frameworks, commands, and the masters that wait.
+//! Where those who look for the leading master find it: at an address that somebody gave, or wherever the masters' own meeting
+//! place says.
+
+use std::sync::Arc;
 
 use tokio::sync::watch;
 
 /// The master that leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leader {
-    /// Where it is reached, as `host:port`.
+    /// `HOST:PORT`.
     pub address: String,
-    /// Tells it from a master that had its address before. Empty where the address was all that was given.
+    /// Tells this leadership from any other one, also of a master at the same address.
     pub id: String,
 }
 
-/// Follows the leader. Clones follow it too, each at its own pace.
+/// Says which master leads, and when that changes. Clones see the same.
 #[derive(Debug, Clone)]
 pub struct Detector {
     leader: watch::Receiver<Option<Leader>>,
+    place: Arc<str>,
+    is_fixed: bool,
 }
 
 impl Detector {
-    /// A leader that stays the same: whoever uses it was given an address.
+    /// A master that is at this address, and nowhere else.
     pub fn fixed(address: impl Into<String>) -> Self {
-        Self::channel_of(Some(Leader { address: address.into(), id: String::new() })).1
+        let address = address.into();
+        let leader = Leader { address: address.clone(), id: String::new() };
+        // Without a sender it never changes.
+        Self { leader: watch::channel(Some(leader)).1, place: address.into(), is_fixed: true }
     }
 
-    /// One that is told by hand, and stays with what it was told last when the sender is gone.
-    pub fn channel() -> (watch::Sender<Option<Leader>>, Self) {
-        Self::channel_of(None)
+    /// Whoever has the sender says it. The place is for messages: where it was looked for.
+    pub fn channel(place: impl Into<Arc<str>>) -> (watch::Sender<Option<Leader>>, Self) {
+        let (sender, leader) = watch::channel(None);
+        (sender, Self { leader, place: place.into(), is_fixed: false })
     }
 
-    /// The leader, if there is one.
+    /// Who leads, as far as that is known.
     pub fn leader(&self) -> Option<Leader> {
         self.leader.borrow().clone()
     }
 
-    /// Returns when the leader is another one than this detector saw last, or there is none any more; never where it stays the same.
+    /// Returns when another one leads than when this was last asked, or nobody does any more; never, if that can't happen.
     pub async fn changed(&mut self) {
         if self.leader.changed().await.is_err() {
-            std::future::pending::<()>().await;
+            std::future::pending().await
         }
     }
 
-    fn channel_of(leader: Option<Leader>) -> (watch::Sender<Option<Leader>>, Self) {
-        let (tell, leader) = watch::channel(leader);
-        (tell, Self { leader })
+    /// Where it is looked for: an address, or the masters' meeting place.
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// Whether it was given as an address, so that looking again finds nothing else.
+    pub fn is_fixed(&self) -> bool {
+        self.is_fixed
     }
 }
 
@@ -50,40 +64,31 @@ impl Detector {
 mod tests {
     use super::*;
 
-    fn leader(id: &str) -> Option<Leader> {
-        Some(Leader { address: "h:1".into(), id: id.into() })
-    }
-
     #[tokio::test]
-    async fn every_clone_sees_each_change_once() {
-        let (tell, mut one) = Detector::channel();
-        let mut other = one.clone();
-        assert_eq!(one.leader(), None);
-        tell.send_replace(leader("a"));
-        one.changed().await;
+    async fn every_clone_hears_of_a_change_once() {
+        let (sender, mut detector) = Detector::channel("memory");
+        let mut other = detector.clone();
+        assert_eq!(detector.leader(), None);
+        let leader = Leader { address: "h:1".into(), id: "1".into() };
+        sender.send_replace(Some(leader.clone()));
+        detector.changed().await;
         other.changed().await;
-        assert_eq!((one.leader(), other.leader()), (leader("a"), leader("a")));
-        tell.send_replace(None);
-        one.changed().await;
-        assert_eq!(one.leader(), None);
+        assert_eq!((detector.leader(), other.leader()), (Some(leader.clone()), Some(leader)));
+        assert!(futures_are_pending(&mut detector).await);
     }
 
     #[tokio::test]
-    async fn nothing_changes_where_the_address_is_given() {
-        let mut fixed = Detector::fixed("h:1");
-        assert_eq!(fixed.leader().unwrap().address, "h:1");
-        let (tell, mut told) = Detector::channel();
-        tell.send_replace(leader("a"));
-        drop(tell);
-        told.changed().await;
-        assert_eq!(told.leader(), leader("a"));
-        for detector in [&mut fixed, &mut told] {
-            let mut waits = std::pin::pin!(detector.changed());
-            assert!(futures_poll(waits.as_mut()).is_pending());
-        }
+    async fn a_fixed_one_never_changes() {
+        let mut detector = Detector::fixed("h:1");
+        assert_eq!(detector.leader().map(|leader| leader.address), Some("h:1".to_string()));
+        assert!(futures_are_pending(&mut detector).await);
     }
 
-    fn futures_poll(future: std::pin::Pin<&mut impl Future<Output = ()>>) -> std::task::Poll<()> {
-        future.poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
+    async fn futures_are_pending(detector: &mut Detector) -> bool {
+        tokio::select! {
+            biased;
+            () = detector.changed() => false,
+            () = tokio::task::yield_now() => true,
+        }
     }
 }
