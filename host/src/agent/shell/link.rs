@@ -19,7 +19,7 @@ pub(super) fn open(master: Master, slot: MasterSlot, opened: mpsc::Sender<Opened
         let link = async {
             let client = match master {
                 Master::Local(local) => MasterClient::Local(local),
-                Master::Remote { address, credentials } => MasterClient::connect(&address, credentials).await?,
+                Master::Remote(remote) => MasterClient::Remote(remote),
             };
             let link = client.agent_link().await?;
             slot.send_replace(Some(client));

@@ -80,7 +80,7 @@ impl RunningFramework {
             let _ = injected.send(data);
         });
         let half = make(injector).map_err(ClientError::Refused)?;
-        let link = client.scheduler_link().await?;
+        let link = client.first_scheduler_link().await?;
         let (front_out, front) = mpsc::channel(FRONT_MAX);
         let runner = Runner::new(half, info, plugin, secret);
         let inputs = Inputs { events: events_in, injected: injected_in };
@@ -130,7 +130,7 @@ async fn run(
                 }
                 None => {
                     link = None;
-                    let message = format!("the connection to the master at {} is lost", client.address());
+                    let message = format!("the connection to the master at {} is lost", client.place());
                     runner.handle(clock.now(), Event::Disconnected(message.clone()), &mut effects);
                     let _ = front.send(Front::MasterLost(Some(message))).await;
                 }

@@ -17,6 +17,7 @@ use tonic::service::Routes;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::Role;
 use super::blobs::BlobError;
 use super::peer::{Ends, uid_of};
 use crate::master::Caller;
@@ -36,10 +37,10 @@ const ASK_AGAIN: (Duration, u32) = (Duration::from_secs(2), 3);
 const ANSWER_MAX_MS: u32 = 10_000;
 
 /// Serves until the task is aborted.
-pub(super) async fn serve(listener: TcpListener, master: LocalMaster, token: Option<String>) {
+pub(super) async fn serve(listener: TcpListener, master: LocalMaster, role: Role, token: Option<String>) {
     let token: Option<Arc<str>> = token.map(Arc::from);
-    let face = crate::http::router(master.clone(), token.clone());
-    let service = Service { master, token };
+    let face = crate::http::router(master.clone(), role.clone(), token.clone());
+    let service = Service { master, role, token };
     let grpc = MasterServer::new(service)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
@@ -71,12 +72,20 @@ fn connections(listener: TcpListener) -> TcpIncoming {
 
 struct Service {
     master: LocalMaster,
+    role: Role,
     token: Option<Arc<str>>,
 }
 
 impl Service {
-    /// Who it is: by the cluster's token, or without one by the user whose connection on this machine it is.
+    /// Who it is, if this master leads; otherwise they are sent to the one that does.
     fn authenticate<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
+        let caller = self.caller(request)?;
+        self.role.check()?;
+        Ok(caller)
+    }
+
+    /// By the cluster's token, or without one by the user whose connection on this machine it is.
+    fn caller<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
         let text = |key: &str| request.metadata().get(key).and_then(|value| value.to_str().ok());
         let principal = text("mesos-principal").unwrap_or("").to_string();
         let Some(token) = &self.token else {
