@@ -92,9 +92,14 @@ impl RemoteMaster {
         self.detector.place()
     }
 
-    /// Says which master leads.
-    pub fn detector(&self) -> &Detector {
-        &self.detector
+    /// Returns when one leads that wasn't known before; never, at an address that somebody gave.
+    pub async fn leader_found(&mut self) {
+        loop {
+            self.detector.changed().await;
+            if self.detector.leader().is_some() {
+                return;
+            }
+        }
     }
 
     /// Connects, to say early that nobody is there.
@@ -136,7 +141,9 @@ impl RemoteMaster {
     }
 
     pub(super) async fn operate(&self, call: operator_call::Call) -> Result<Replies, ClientError> {
-        let (stream, from) = self.patiently(|| self.open_operation(&call)).await?;
+        self.reach().await?;
+        // Once: a request may do something that isn't to be done twice.
+        let (stream, from) = self.open_operation(&call).await?;
         let (sender, replies) = mpsc::channel(LINK_BATCHES_MAX);
         tokio::spawn(forward(stream, sender, from.address));
         Ok(replies)
@@ -244,7 +251,15 @@ impl RemoteMaster {
     {
         for _ in 0..=REDIRECTS_MAX {
             let connection = self.connection().await?;
-            let status = match ask(connection.grpc.clone()).await {
+            let answer = tokio::select! {
+                answer = ask(connection.grpc.clone()) => answer,
+                leader = replaced(self.detector.clone(), connection.named.clone()) => {
+                    self.forget(&connection);
+                    let cause = format!("the master at {} leads now", leader.address);
+                    return Err(ClientError::Broken { address: connection.address, cause });
+                }
+            };
+            let status = match answer {
                 Ok(answer) => return Ok((answer.into_inner(), connection)),
                 Err(status) => status,
             };

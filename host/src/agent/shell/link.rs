@@ -30,6 +30,14 @@ pub(super) fn open(master: Master, slot: MasterSlot, opened: mpsc::Sender<Opened
     });
 }
 
+/// Another master leads; never, where there can't be another.
+pub(super) async fn leader_found(master: &mut Master) {
+    match master {
+        Master::Local(_) => std::future::pending().await,
+        Master::Remote(remote) => remote.leader_found().await,
+    }
+}
+
 /// The next batch; never, while there is no link.
 pub(super) async fn receive(link: &mut Option<MasterLink>) -> Option<Batch<AgentEvent>> {
     match link {
