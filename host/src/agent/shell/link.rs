@@ -1,9 +1,10 @@
 //! The way to the master: opened in a task of its own, so that the agent goes on meanwhile.
 
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::config::Master;
-use super::fetcher::MasterSlot;
+use super::fetcher::{MasterSlot, Reached};
 use crate::protocol::client::{ClientError, MasterClient};
 use crate::protocol::link::{Batch, Link};
 use crate::protocol::{AgentCall, AgentEvent};
@@ -22,7 +23,7 @@ pub(super) fn open(master: Master, slot: MasterSlot, opened: mpsc::Sender<Opened
                 Master::Remote(remote) => MasterClient::Remote(remote),
             };
             let link = client.agent_link().await?;
-            slot.send_replace(Some(client));
+            slot.send_replace(Some(Reached { client, since: Instant::now() }));
             Ok(link)
         };
         // The agent has ended meanwhile, otherwise.
