@@ -26,8 +26,8 @@ use super::client::{CHUNK_BYTES, ClientError, Credentials, MESSAGE_BYTES_MAX, Re
 use super::link::{Batch, LINK_BATCHES_MAX, Link};
 use super::master_client::MasterClient as Grpc;
 use super::{
-    AgentCall, AgentCallBatch, AgentEvent, BlobChunk, BlobName, BlobStored, OperatorCall, OperatorReply, operator_call,
-    operator_reply,
+    AgentCall, AgentCallBatch, AgentEvent, BlobChunk, BlobName, BlobStored, FollowBlobNames, OperatorCall,
+    OperatorReply, operator_call, operator_reply,
 };
 use crate::election::{Detector, Leader};
 
@@ -227,7 +227,33 @@ impl RemoteMaster {
         }
     }
 
-    pub(super) async fn get_blob(&self, sha256: &str, into: &Path) -> Result<(), ClientError> {
+    /// Names of what is stored there, and of what comes. For masters that stand by.
+    pub(crate) async fn blob_names(&self) -> Result<mpsc::Receiver<String>, ClientError> {
+        let opened = self.call(|mut grpc| {
+            let request = self.request(FollowBlobNames {});
+            async move { grpc.blob_names(request).await }
+        });
+        let (mut stream, from) = opened.await?;
+        let (sender, names) = mpsc::channel(LINK_BATCHES_MAX);
+        let detector = self.detector.clone();
+        tokio::spawn(async move {
+            let replaced = replaced(detector, from.named);
+            tokio::pin!(replaced);
+            loop {
+                tokio::select! {
+                    name = stream.message() => match name {
+                        Ok(Some(name)) => if sender.send(name.sha256).await.is_err() { return },
+                        Ok(None) | Err(_) => return,
+                    },
+                    _ = &mut replaced => return,
+                    () = sender.closed() => return,
+                }
+            }
+        });
+        Ok(names)
+    }
+
+    pub(crate) async fn get_blob(&self, sha256: &str, into: &Path) -> Result<(), ClientError> {
         let file_error =
             |cause: std::io::Error| ClientError::File { path: into.to_path_buf(), cause: cause.to_string() };
         let name = || BlobName { sha256: sha256.to_string() };

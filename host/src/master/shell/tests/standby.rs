@@ -263,7 +263,12 @@ async fn what_was_uploaded_to_one_master_is_given_to_the_next_before_the_framewo
     std::fs::write(&from, "#!/bin/sh\n").unwrap();
     let name = name_of(b"#!/bin/sh\n");
     client.put_blob(&from, &name).await.unwrap();
+    // As if the next one had not been there in time.
+    let copies = env.masters[1].local().blobs;
+    until("copy", || async { copies.path(&name).ok() }).await;
     env.next_leads().await;
+    std::fs::remove_dir_all(env.dir.path().join("master1/blobs")).unwrap();
+    std::fs::create_dir(env.dir.path().join("master1/blobs")).unwrap();
     let other = env.patient();
     assert!(other.get_blob(&name, &into).await.is_err_and(|error| matches!(error, ClientError::NotThere(_))));
     client.first_scheduler_link().await.unwrap();
@@ -274,4 +279,26 @@ async fn what_was_uploaded_to_one_master_is_given_to_the_next_before_the_framewo
     env.start_master(2).await;
     env.next_leads().await;
     client.first_scheduler_link().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_stands_by_copies_what_is_uploaded_and_what_was() {
+    let mut env = TestEnv::new(2).await;
+    let (client, into) = (env.patient(), env.dir.path().join("copy"));
+    let contents = ["before anybody looked", "while somebody looks"];
+    for content in contents {
+        let path = env.dir.path().join("upload");
+        std::fs::write(&path, content).unwrap();
+        client.put_blob(&path, &name_of(content.as_bytes())).await.unwrap();
+        let blobs = env.masters[1].local().blobs;
+        until("copy", || async { blobs.path(&name_of(content.as_bytes())).ok() }).await;
+    }
+    env.start_master(2).await;
+    let blobs = env.masters[2].local().blobs;
+    for content in contents {
+        until("copy", || async { blobs.path(&name_of(content.as_bytes())).ok() }).await;
+    }
+    env.next_leads().await;
+    env.patient().get_blob(&name_of(contents[0].as_bytes()), &into).await.unwrap();
+    assert_eq!(std::fs::read_to_string(&into).unwrap(), contents[0]);
 }
