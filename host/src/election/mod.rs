@@ -10,6 +10,8 @@
 
 mod detect;
 mod local;
+#[cfg(test)]
+pub(crate) mod meeting;
 mod memory;
 mod zookeeper;
 
