@@ -77,6 +77,15 @@ impl Agent {
         self.connection.delay = back_off(self.connection.delay, RECONNECT_DELAY_MAX);
     }
 
+    /// The waits have grown long while nobody led.
+    pub(super) fn on_leader_found(&mut self, out: &mut Out) {
+        self.connection.delay = RECONNECT_DELAY;
+        if self.timers.at(Timer::Reconnect).is_some() {
+            self.timers.cancel(Timer::Reconnect);
+            out.push(Effect::Connect);
+        }
+    }
+
     pub(super) fn on_register_timeout(&mut self, out: &mut Out) {
         out.push(Effect::Disconnect);
         self.on_disconnected("the master does not answer the registration", out);

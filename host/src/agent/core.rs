@@ -100,6 +100,7 @@ impl Agent {
             Event::Started => out.push(Effect::Connect),
             Event::Connected => self.on_connected(out),
             Event::Disconnected { cause } => self.on_disconnected(&cause, out),
+            Event::LeaderFound => self.on_leader_found(out),
             Event::EpochHeard { epoch } => self.on_epoch(epoch, out),
             Event::Master(event) => self.on_master(event, out),
             Event::Prepared { id, outcome } => match outcome {

@@ -8,16 +8,24 @@
 //! A record has an index, and is made only where none is: a master that was replaced finds its next place taken, and can't keep
 //! anything more. What records say is the registry's affair.
 
+mod detect;
 mod local;
+#[cfg(test)]
+pub(crate) mod meeting;
 mod memory;
+mod zookeeper;
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use thiserror::Error;
+use tokio::sync::watch;
 
+pub use detect::{Detector, Leader};
 pub use local::LocalFile;
 pub use memory::Memory;
+pub use zookeeper::{AddressError, AuthError, ZooKeeperAddress, ZooKeeperAuth};
 
 /// Where masters of one cluster meet. Its calls block.
 pub trait Coordinator: Send {
@@ -41,7 +49,21 @@ pub trait Coordinator: Send {
 
     /// Where that is, for people.
     fn place(&self) -> String;
+
+    /// Ends the wait in [`lead`](Self::lead), or the leadership, from another thread: the next master needn't wait until this one
+    /// is missed. Where there is no other master, that is nothing.
+    fn resigner(&self) -> Resigner {
+        Arc::new(|| {})
+    }
+
+    /// Says why this master leads no longer, if it hears of that before it writes again.
+    fn lost(&self) -> watch::Receiver<Option<String>> {
+        watch::channel(None).1
+    }
 }
+
+/// See [`Coordinator::resigner`].
+pub type Resigner = Arc<dyn Fn() + Send + Sync>;
 
 /// What masters before this one have kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -63,6 +85,9 @@ pub enum CoordinatorError {
         /// Where.
         place: String,
     },
+    /// It has resigned, as it was asked to.
+    #[error("this master has resigned")]
+    Resigned,
     /// A file operation failed.
     #[error("the master can't {operation} {}: {cause}; tasks run on, start it again when that is mended", path.display())]
     Io {

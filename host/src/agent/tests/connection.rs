@@ -29,6 +29,28 @@ fn a_lost_master_is_looked_for_ever_more_slowly_and_named_once() {
 }
 
 #[test]
+fn another_leader_is_gone_to_at_once_and_only_once() {
+    let mut env = TestEnv::apart();
+    env.on(Event::Started);
+    for _ in 0..12 {
+        env.on(Event::Disconnected { cause: "gone".into() });
+        env.pass(RECONNECT_DELAY_MAX);
+    }
+    env.take();
+    env.on(Event::LeaderFound);
+    assert_eq!(env.take(), [], "a connection is being opened");
+    env.on(Event::Disconnected { cause: "not ready".into() });
+    assert_eq!(env.agent.deadline(), Some(env.now + RECONNECT_DELAY), "soon");
+    env.on(Event::LeaderFound);
+    assert_eq!(env.take(), [Effect::Connect]);
+    assert_eq!(env.agent.deadline(), None);
+    env.registered(1);
+    env.take();
+    env.on(Event::LeaderFound);
+    assert_eq!(env.take(), [], "the link tells when it is left");
+}
+
+#[test]
 fn a_silent_master_is_left() {
     let mut env = TestEnv::apart();
     env.on(Event::Connected);
