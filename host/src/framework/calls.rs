@@ -19,38 +19,40 @@ impl Runner {
                 HalfCall::Accept(accept) => self.accept(now, accept, effects),
                 HalfCall::Decline(decline) => {
                     self.offers.retain(|id| !decline.offer_ids.contains(id));
-                    if self.connected {
-                        effects.push(Effect::Call(Call::Decline(decline)));
-                    }
+                    self.send_if_connected(Call::Decline(decline), effects);
                 }
                 HalfCall::Revive(revive) => {
                     self.suppressed = false;
-                    if self.connected {
-                        effects.push(Effect::Call(Call::Revive(revive)));
-                    }
+                    self.send_if_connected(Call::Revive(revive), effects);
                 }
                 HalfCall::Suppress(suppress) => {
                     self.suppressed = true;
-                    if self.connected {
-                        effects.push(Effect::Call(Call::Suppress(suppress)));
-                    }
+                    self.send_if_connected(Call::Suppress(suppress), effects);
                 }
                 HalfCall::RequestGang(gang) => {
                     self.gangs.insert(gang.request.id.clone(), gang.request.clone());
-                    if self.connected {
-                        effects.push(Effect::Call(Call::RequestGang(gang)));
-                    }
+                    self.send_if_connected(Call::RequestGang(gang), effects);
                 }
                 HalfCall::CancelGang(cancel) => {
                     self.gangs.remove(&cancel.id);
-                    if self.connected {
-                        effects.push(Effect::Call(Call::CancelGang(cancel)));
-                    }
+                    self.send_if_connected(Call::CancelGang(cancel), effects);
                 }
-                HalfCall::Kill(kill) => self.send_or_queue(Call::Kill(kill), effects),
-                HalfCall::ShutdownExecutor(shutdown) => self.send_or_queue(Call::ShutdownExecutor(shutdown), effects),
-                HalfCall::Reconcile(reconcile) => self.send_or_queue(Call::Reconcile(reconcile), effects),
-                HalfCall::DestroyVolume(destroy) => self.send_or_queue(Call::DestroyVolume(destroy), effects),
+                HalfCall::Kill(kill) => {
+                    self.unanswered.kill(&kill);
+                    self.send_if_connected(Call::Kill(kill), effects);
+                }
+                HalfCall::ShutdownExecutor(shutdown) => {
+                    self.unanswered.shutdown(&shutdown);
+                    self.send_if_connected(Call::ShutdownExecutor(shutdown), effects);
+                }
+                HalfCall::DestroyVolume(destroy) => {
+                    self.unanswered.destroy(&destroy);
+                    self.send_if_connected(Call::DestroyVolume(destroy), effects);
+                }
+                HalfCall::Reconcile(reconcile) if self.connected => {
+                    effects.push(Effect::Call(Call::Reconcile(reconcile)));
+                }
+                HalfCall::Reconcile(reconcile) => self.reconciles.push(reconcile),
                 // They have their numbers; state was written before.
                 HalfCall::Message(message) => {
                     let key = (message.agent_id, message.executor_id);
@@ -81,6 +83,7 @@ impl Runner {
         let open = accept.offer_ids.iter().filter(|id| self.offers.remove(id)).count();
         if self.connected && open == accept.offer_ids.len() {
             self.tasks.launched(&accept.tasks);
+            self.unanswered.launched(&accept.tasks);
             return effects.push(Effect::Call(Call::Accept(accept)));
         }
         if self.connected {
@@ -105,11 +108,10 @@ impl Runner {
         }
     }
 
-    fn send_or_queue(&mut self, call: Call, effects: &mut Vec<Effect>) {
+    /// What is said again, or void, when there is a connection.
+    fn send_if_connected(&self, call: Call, effects: &mut Vec<Effect>) {
         if self.connected {
             effects.push(Effect::Call(call));
-        } else {
-            self.queued.push(call);
         }
     }
 }

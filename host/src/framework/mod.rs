@@ -19,6 +19,7 @@ mod answers;
 mod calls;
 mod channels;
 mod state;
+mod unanswered;
 pub mod shell;
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,7 @@ use mesos_plugin_api::{Framework, Time};
 use answers::{Answers, Cause};
 use channels::Channels;
 use state::Writes;
+use unanswered::Unanswered;
 use updates::Tasks;
 
 /// How often messages that weren't acknowledged are sent again.
@@ -103,8 +105,9 @@ pub struct Runner {
     suppressed: bool,
     gangs: BTreeMap<String, GangRequest>,
     tasks: Tasks,
-    /// Calls that wait for a connection.
-    queued: Vec<Call>,
+    unanswered: Unanswered,
+    /// To be asked for when there is a connection.
+    reconciles: Vec<scheduler::Reconcile>,
     channels: Channels,
     writes: Writes,
     answers: Answers,
@@ -138,7 +141,8 @@ impl Runner {
             suppressed: false,
             gangs: BTreeMap::new(),
             tasks: Tasks::default(),
-            queued: Vec::new(),
+            unanswered: Unanswered::default(),
+            reconciles: Vec::new(),
             channels: Channels::default(),
             writes: Writes::default(),
             answers: Answers::default(),
@@ -281,6 +285,7 @@ impl Runner {
                 self.send_messages(now, RESEND_AFTER, effects);
             }
             MasterEvent::Failure(failure) => {
+                self.unanswered.failed(&failure);
                 for (executor, messages) in self.channels.forget(&failure.agent_id, failure.executor_id.as_ref()) {
                     self.writes.executor_gone(&executor, &messages);
                 }
@@ -295,7 +300,10 @@ impl Runner {
             MasterEvent::Request(request) => self.give(now, HalfEvent::Request(request), effects),
             MasterEvent::RequestCancelled(request) => self.give(now, HalfEvent::RequestCancelled(request), effects),
             MasterEvent::StateStored(stored) => self.stored(now, stored, effects),
-            MasterEvent::VolumeStatus(status) => self.give(now, HalfEvent::VolumeStatus(status), effects),
+            MasterEvent::VolumeStatus(status) => {
+                self.unanswered.volume_is(&status);
+                self.give(now, HalfEvent::VolumeStatus(status), effects);
+            }
             MasterEvent::Error(error) => {
                 let fatal = error.fatal == Some(true);
                 let message = error.message.clone();
@@ -358,8 +366,10 @@ impl Runner {
             effects.push(Effect::Call(Call::RequestGang(scheduler::RequestGang { request: request.clone() })));
         }
         effects.extend(self.writes.unkept().map(|put| Effect::Call(Call::PutState(put))));
-        effects.extend(std::mem::take(&mut self.queued).into_iter().map(Effect::Call));
+        effects.extend(self.unanswered.calls().map(Effect::Call));
         self.send_messages(now, Duration::ZERO, effects);
+        effects
+            .extend(std::mem::take(&mut self.reconciles).into_iter().map(|asked| Effect::Call(Call::Reconcile(asked))));
         // What the master itself said of them meanwhile is lost; what their agents say comes again anyway.
         let task_ids = self.tasks.live();
         if !task_ids.is_empty() {

@@ -225,6 +225,43 @@ fn a_lost_connection_voids_offers_and_is_made_good() {
     );
 }
 
+/// The master was dead when the kill was sent, and nobody knew yet.
+#[test]
+fn what_was_lost_with_a_connection_is_asked_for_again_until_it_is_answered() {
+    let mut env = TestEnv::new();
+    let executor_id = "e".into();
+    let shutdown = scheduler::ShutdownExecutor { agent_id: "A1".into(), executor_id };
+    let destroy = scheduler::DestroyVolume { agent_id: "A1".into(), name: "v".into() };
+    env.answers([
+        HalfCall::Kill(scheduler::Kill { task_id: "t".into(), grace_ms: Some(5) }),
+        HalfCall::ShutdownExecutor(shutdown),
+        HalfCall::DestroyVolume(destroy),
+    ]);
+    assert_eq!(env.update("t", TaskState::TaskRunning, 1).len(), 4);
+    let again = |env: &mut TestEnv| {
+        env.handle(Event::Disconnected("gone".into()));
+        env.handle(Event::Connected);
+        let asked = |effect: &Effect| match effect {
+            Effect::Call(Call::Kill(kill)) => kill.grace_ms == Some(5),
+            Effect::Call(Call::ShutdownExecutor(_) | Call::DestroyVolume(_)) => true,
+            _ => false,
+        };
+        env.subscribed().iter().filter(|effect| asked(effect)).count()
+    };
+    assert_eq!(again(&mut env), 3);
+    assert_eq!(again(&mut env), 3);
+
+    env.update("t", TaskState::TaskKilled, 2);
+    assert_eq!(again(&mut env), 2);
+    let executor_id = Some("e".into());
+    env.master(MasterEvent::Failure(scheduler::Failure { agent_id: "A1".into(), executor_id, ..Default::default() }));
+    assert_eq!(again(&mut env), 1);
+    let state = scheduler::VolumeState::VolumeDestroyed.into();
+    let status = scheduler::VolumeStatus { agent_id: "A1".into(), name: "v".into(), state, ..Default::default() };
+    env.master(MasterEvent::VolumeStatus(status));
+    assert_eq!(again(&mut env), 0);
+}
+
 #[test]
 fn messages_are_numbered_resent_and_delivered_in_order_once() {
     let mut env = TestEnv::new();

@@ -66,6 +66,7 @@ impl Runner {
             agent_id,
             update_seq,
         });
+        self.unanswered.updated(&status);
         if !self.tasks.has_seen(&status) {
             let cause = acknowledge.map_or(Cause::Other, Cause::Update);
             self.give_for(now, HalfEvent::Update(scheduler::Update { status }), cause, effects);

@@ -137,11 +137,13 @@ fn carry_out(step: &Step, all: bool, name: Option<&str>, skips: &Path) -> Result
         Action::Check(arguments) => Totals::of_check(workspace::run(&mut workspace::cargo(arguments))),
         Action::Build => Totals::of_check(workspace::build(Profile::Dev).map(drop)),
         Action::Tests(arguments) => cargo_test::run(arguments, all, name, skips)?,
-        Action::Integration => cargo_test::run(&["--package", "mesos-tests", "--test", step.name], all, name, skips)?,
+        Action::Integration => {
+            cargo_test::run_real(&["--package", "mesos-tests", "--test", step.name], all, name, skips)?
+        }
         Action::Turns => {
             let threads = ["--config", "env.RUST_TEST_THREADS='6'"];
             let program = ["--package", "mesos-tests", "--test", step.name];
-            cargo_test::run(&[threads.as_slice(), &program].concat(), all, name, skips)?
+            cargo_test::run_real(&[threads.as_slice(), &program].concat(), all, name, skips)?
         }
     })
 }
