@@ -11,6 +11,8 @@
 
 mod detect;
 mod local;
+#[cfg(test)]
+pub(crate) mod meeting;
 mod memory;
 mod zookeeper;
 

@@ -26,8 +26,8 @@ use super::client::{CHUNK_BYTES, ClientError, Credentials, MESSAGE_BYTES_MAX, Re
 use super::link::{Batch, LINK_BATCHES_MAX, Link};
 use super::master_client::MasterClient as Grpc;
 use super::{
-    AgentCall, AgentCallBatch, AgentEvent, BlobChunk, BlobName, BlobStored, OperatorCall, OperatorReply, operator_call,
-    operator_reply,
+    AgentCall, AgentCallBatch, AgentEvent, BlobChunk, BlobName, BlobStored, FollowBlobNames, OperatorCall,
+    OperatorReply, operator_call, operator_reply,
 };
 use crate::election::{Detector, Leader};
 
@@ -92,9 +92,14 @@ impl RemoteMaster {
         self.detector.place()
     }
 
-    /// Says which master leads.
-    pub fn detector(&self) -> &Detector {
-        &self.detector
+    /// Returns when one leads that wasn't known before; never, at an address that somebody gave.
+    pub async fn leader_found(&mut self) {
+        loop {
+            self.detector.changed().await;
+            if self.detector.leader().is_some() {
+                return;
+            }
+        }
     }
 
     /// Connects, to say early that nobody is there.
@@ -136,7 +141,9 @@ impl RemoteMaster {
     }
 
     pub(super) async fn operate(&self, call: operator_call::Call) -> Result<Replies, ClientError> {
-        let (stream, from) = self.patiently(|| self.open_operation(&call)).await?;
+        self.reach().await?;
+        // Once: a request may do something that isn't to be done twice.
+        let (stream, from) = self.open_operation(&call).await?;
         let (sender, replies) = mpsc::channel(LINK_BATCHES_MAX);
         tokio::spawn(forward(stream, sender, from.address));
         Ok(replies)
@@ -220,7 +227,33 @@ impl RemoteMaster {
         }
     }
 
-    pub(super) async fn get_blob(&self, sha256: &str, into: &Path) -> Result<(), ClientError> {
+    /// Names of what is stored there, and of what comes. For masters that stand by.
+    pub(crate) async fn blob_names(&self) -> Result<mpsc::Receiver<String>, ClientError> {
+        let opened = self.call(|mut grpc| {
+            let request = self.request(FollowBlobNames {});
+            async move { grpc.blob_names(request).await }
+        });
+        let (mut stream, from) = opened.await?;
+        let (sender, names) = mpsc::channel(LINK_BATCHES_MAX);
+        let detector = self.detector.clone();
+        tokio::spawn(async move {
+            let replaced = replaced(detector, from.named);
+            tokio::pin!(replaced);
+            loop {
+                tokio::select! {
+                    name = stream.message() => match name {
+                        Ok(Some(name)) => if sender.send(name.sha256).await.is_err() { return },
+                        Ok(None) | Err(_) => return,
+                    },
+                    _ = &mut replaced => return,
+                    () = sender.closed() => return,
+                }
+            }
+        });
+        Ok(names)
+    }
+
+    pub(crate) async fn get_blob(&self, sha256: &str, into: &Path) -> Result<(), ClientError> {
         let file_error =
             |cause: std::io::Error| ClientError::File { path: into.to_path_buf(), cause: cause.to_string() };
         let name = || BlobName { sha256: sha256.to_string() };
@@ -244,7 +277,15 @@ impl RemoteMaster {
     {
         for _ in 0..=REDIRECTS_MAX {
             let connection = self.connection().await?;
-            let status = match ask(connection.grpc.clone()).await {
+            let answer = tokio::select! {
+                answer = ask(connection.grpc.clone()) => answer,
+                leader = replaced(self.detector.clone(), connection.named.clone()) => {
+                    self.forget(&connection);
+                    let cause = format!("the master at {} leads now", leader.address);
+                    return Err(ClientError::Broken { address: connection.address, cause });
+                }
+            };
+            let status = match answer {
                 Ok(answer) => return Ok((answer.into_inner(), connection)),
                 Err(status) => status,
             };

@@ -8,6 +8,7 @@
 //! ```
 
 mod blobs;
+mod copies;
 mod links;
 mod peer;
 mod recorder;
@@ -28,7 +29,7 @@ use tokio::task::JoinHandle;
 
 use super::{Effect, Event, Master, MasterConfig};
 use crate::election::{Coordinator, Detector};
-use crate::protocol::client::{Connect, LocalMaster};
+use crate::protocol::client::{Connect, Credentials, LocalMaster};
 use crate::protocol::link::Batch;
 use crate::time::Clock;
 
@@ -128,6 +129,7 @@ pub struct MasterHandle {
     address: Option<SocketAddr>,
     local: LocalMaster,
     server: Option<JoinHandle<()>>,
+    copier: Option<JoinHandle<()>>,
     core: JoinHandle<String>,
     role: Role,
     candidate: Candidate,
@@ -162,10 +164,21 @@ impl MasterHandle {
             listener = Some(bound);
         }
         let (candidate, role, led) = standby::campaign(&options.config, &options.work_dir, options.keeps, address);
+        let credentials = Credentials { principal: "master".to_string(), token: options.token.clone() };
+        let copier = role.leader_elsewhere(credentials).map(|leader| {
+            let (blobs, mut role) = (local.blobs.clone(), role.clone());
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = copies::copy(blobs, leader) => {}
+                    // From now on it is the others who copy.
+                    _ = role.leads() => {}
+                }
+            })
+        });
         let serve = |listener| server::serve(listener, local.clone(), role.clone(), options.token);
         let server = listener.map(|listener| tokio::spawn(serve(listener)));
         let core = tokio::spawn(standby::serve(led, candidate.clone(), options.config, connects));
-        Ok(Self { address, local, server, core, role, candidate, _lock: lock })
+        Ok(Self { address, local, server, copier, core, role, candidate, _lock: lock })
     }
 
     /// Waits until it leads.
@@ -200,7 +213,7 @@ impl Drop for MasterHandle {
         // First, so that the next one leads when those who are connected here look for it. The folder is another master's from
         // now on.
         self.candidate.resign();
-        self.server.iter().for_each(JoinHandle::abort);
+        self.server.iter().chain(&self.copier).for_each(JoinHandle::abort);
         self.core.abort();
     }
 }

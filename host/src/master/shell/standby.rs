@@ -17,7 +17,7 @@ use crate::election::{Coordinator, Detector, LocalFile, Memory, Resigner};
 use crate::hex::fresh_random;
 use crate::master::{Master, MasterConfig};
 use crate::protocol::FoundCluster;
-use crate::protocol::client::Connect;
+use crate::protocol::client::{Connect, Credentials, RemoteMaster};
 use crate::protocol::remote::not_the_leader;
 use crate::registry::Registry;
 use crate::registry::log::{Log, LogError};
@@ -49,6 +49,11 @@ impl Role {
         let leader = self.detector.as_ref().and_then(Detector::leader);
         // When it is our turn we aren't ready yet.
         Some(leader.map(|leader| leader.address).filter(|address| *address != self.own_address))
+    }
+
+    /// The way to whichever leads; none if there can't be another one.
+    pub(super) fn leader_elsewhere(&self, credentials: Credentials) -> Option<RemoteMaster> {
+        self.detector.clone().map(|detector| RemoteMaster::new(detector, credentials))
     }
 
     /// # Errors
