@@ -91,10 +91,10 @@ impl std::fmt::Debug for Candidate {
 }
 
 impl Candidate {
-    /// Returns when what is being written has been; the next one may lead.
+    /// The next one may lead then. What is being written isn't waited for where that may take long: nobody was told that it is kept.
     pub(super) fn resign(&self) {
-        self.log.close();
         (self.resigner)();
+        self.log.close();
     }
 
     async fn lost(&mut self) -> String {
