@@ -91,8 +91,9 @@ impl std::fmt::Debug for Candidate {
 }
 
 impl Candidate {
-    /// The next one may lead then. What is being written isn't waited for where that may take long: nobody was told that it is kept.
+    /// Returns when nothing is being written any more; the next one may lead.
     pub(super) fn resign(&self) {
+        // First, or a write that waits for its place to come back would hold this up.
         (self.resigner)();
         self.log.close();
     }
