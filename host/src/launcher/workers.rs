@@ -24,7 +24,7 @@ pub(super) struct Done {
 }
 
 pub(super) struct Started {
-    pub pidfd: OwnedFd,
+    pub pidfd: Option<OwnedFd>,
     pub start_time: u64,
 }
 
