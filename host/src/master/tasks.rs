@@ -3,7 +3,8 @@
 use mesos_plugin_api::Time;
 use mesos_plugin_api::v1::scheduler::{self, event};
 use mesos_plugin_api::v1::{
-    AgentId, ExecutorId, ExitStatus, FrameworkId, Reason, Resources, Source, TaskId, TaskInfo, TaskState, TaskStatus,
+    AgentId, CommandInfo, ExecutorId, ExecutorInfo, ExitStatus, FrameworkId, Reason, Resources, Source, TaskId,
+    TaskInfo, TaskState, TaskStatus,
 };
 
 use super::offers::Back;
@@ -39,15 +40,7 @@ pub(super) struct EndedTask {
 
 impl Task {
     pub(super) fn new(now: Time, task: &TaskInfo, gang_id: Option<&str>) -> Self {
-        let mut info = task.clone();
-        info.data = None;
-        if let Some(command) = &mut info.command {
-            command.environment = Vec::new();
-        }
-        if let Some(executor) = &mut info.executor {
-            executor.config = None;
-            executor.command = None;
-        }
+        let info = shown(task);
         let mut status = TaskStatus::new(info.id.clone(), TaskState::TaskStaging).at(now);
         status.agent_id = Some(info.agent_id.clone());
         Self {
@@ -69,6 +62,33 @@ impl Task {
     pub(super) fn is_drained(&self) -> bool {
         let draining = Some(i32::from(Reason::AgentDraining));
         self.kill_wanted.as_ref().is_some_and(|kill| kill.reason == draining)
+    }
+}
+
+/// Without environment and data. Tasks come by the thousand: what is left out isn't copied first.
+fn shown(task: &TaskInfo) -> TaskInfo {
+    let command = task.command.as_ref().map(|command| CommandInfo {
+        argv: command.argv.clone(),
+        shell: command.shell.clone(),
+        environment: Vec::new(),
+        uris: command.uris.clone(),
+        user: command.user.clone(),
+        working_directory: command.working_directory.clone(),
+    });
+    let executor =
+        task.executor.as_ref().map(|executor| ExecutorInfo { config: None, command: None, ..executor.clone() });
+    TaskInfo {
+        id: task.id.clone(),
+        name: task.name.clone(),
+        agent_id: task.agent_id.clone(),
+        resources: task.resources.clone(),
+        command,
+        executor,
+        data: None,
+        kill_grace_ms: task.kill_grace_ms,
+        max_duration_ms: task.max_duration_ms,
+        labels: task.labels.clone(),
+        volumes: task.volumes.clone(),
     }
 }
 
@@ -175,9 +195,12 @@ impl Master {
         task.ended.get_or_insert(now);
         if !std::mem::replace(&mut task.resources_returned, true) {
             let back = Back { by: task.ends_at, refuse: None };
-            let info = task.info.clone();
-            self.recover(now, framework_id, &info.agent_id, ordinary(&info), back);
-            self.return_to_volumes(now, framework_id, &info);
+            let (agent, used) = (task.info.agent_id.clone(), ordinary(&task.info));
+            let mounting = Some(&task.info).filter(|info| !info.volumes.is_empty()).cloned();
+            self.recover(now, framework_id, &agent, used, back);
+            if let Some(task) = mounting {
+                self.return_to_volumes(now, framework_id, &task);
+            }
         }
     }
 
