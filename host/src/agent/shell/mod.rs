@@ -262,6 +262,7 @@ impl Shell {
                     self.handle(std::iter::once(event).chain(more));
                 }
                 Some(link) = self.opened.1.recv() => self.on_opened(link),
+                () = link::leader_found(&mut self.master) => self.handle([Event::LeaderFound]),
                 batch = link::receive(&mut self.link) => self.on_batch(batch),
                 room = link::room(out) => match room {
                     Some(room) => {
