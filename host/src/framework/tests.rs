@@ -343,6 +343,25 @@ fn the_next_message_is_new_to_an_executor_whose_predecessors_end_is_heard_of_lat
     assert_eq!(said(say(2)), Some((2, 1)));
 }
 
+/// A half that always accepts the same offer.
+struct Stubborn;
+
+impl Framework for Stubborn {
+    fn on_event(&mut self, _now: Time, _event: HalfEvent, calls: &mut Calls) {
+        calls.push(launch("O1", "t"));
+    }
+}
+
+#[test]
+fn a_half_that_accepts_a_stale_offer_for_ever_lets_others_have_their_turn() {
+    let mut env = TestEnv::new();
+    env.runner.half = Box::new(Stubborn);
+    env.handle(Event::ForHalf(HalfEvent::Signal(Signal { number: 10 })));
+    assert!(env.runner.deadline().is_some_and(|due| due <= env.now), "it hears of the dropped task in the next turn");
+    let effects = env.handle(Event::DeadlinePassed);
+    assert!(effects.len() < 10, "{effects:?}");
+}
+
 #[test]
 fn timers_fire_once_at_their_time() {
     let mut env = TestEnv::new();
