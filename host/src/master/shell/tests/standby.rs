@@ -242,7 +242,7 @@ async fn a_link_is_left_when_another_one_leads_and_not_when_nobody_is_known_to()
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_is_patient_waits_for_a_leader_and_others_are_told() {
     let mut env = TestEnv::new(0).await;
-    let ask = || operator_call::Call::ListAgents(ListAgents {});
+    let ask = || operator_call::Call::ListAgents(ListAgents::default());
     let error = MasterClient::Remote(env.remote()).ask(ask()).await.unwrap_err().to_string();
     assert!(error.contains("no master leads at the meeting"), "{error}");
     let patience = Patience { wait: Duration::from_millis(1), say: |_| {} };
