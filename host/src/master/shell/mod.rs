@@ -129,7 +129,7 @@ impl MasterHandle {
         let mut bound = None;
         if let Some(listen) = options.listen {
             let failed = |cause| StartError::Listen { address: listen, cause };
-            let listener = tokio::net::TcpListener::bind(listen).await.map_err(failed)?;
+            let listener = server::listen(listen).map_err(failed)?;
             address = Some(listener.local_addr().map_err(failed)?);
             bound = Some(listener);
         }
@@ -258,6 +258,7 @@ fn take_input(master: &mut Master, links: &mut Links, now: Time, input: links::I
                 master.handle(now, Event::SchedulerCalled { link, call }, effects);
             }
         }
+        links::Input::Room(link) => links.room(link),
         links::Input::Closed(link) => {
             if links.remove(link) {
                 master.handle(now, Event::Disconnected { link }, effects);
