@@ -1,6 +1,8 @@
 //! What a master keeps of a task's description. There may be a hundred thousand of them: as a message, most of it would be room for
 //! what isn't there.
 
+use std::time::Duration;
+
 use mesos_plugin_api::v1::{AgentId, ExecutorId, Resources, TaskId, TaskInfo, VolumeMount};
 use prost::Message;
 
@@ -54,6 +56,11 @@ impl Description {
     /// What it has beside that.
     pub(super) fn ordinary(&self) -> Resources {
         self.resources.checked_sub(&self.reserved()).expect("a part of what it has is reserved")
+    }
+
+    /// Between TERM and KILL.
+    pub(super) fn kill_grace(&self) -> Duration {
+        self.message().kill_grace()
     }
 
     /// The executor that it shares, if it is no command.

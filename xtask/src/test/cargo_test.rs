@@ -18,16 +18,43 @@ use crate::workspace;
 /// A step that takes longer hangs.
 const LIMIT: Duration = Duration::from_secs(20 * 60);
 
+/// With more failed tests than this something is broken, not flaky.
+const REPEATED_MAX: usize = 3;
+
 /// Runs `cargo test` with these arguments, of all tests those whose name contains `name`.
 ///
 /// # Errors
 /// Cargo can't be started.
 pub fn run(arguments: &[&str], all: bool, name: Option<&str>, skips: &Path) -> Result<Totals> {
-    let mut command = workspace::cargo(&["test", "--no-fail-fast"]);
-    command.args(arguments).arg("--").args(name).env(SKIPS_FILE_VARIABLE, skips).stdout(Stdio::piped());
-    if all {
-        command.arg("--include-ignored");
+    let chosen: Vec<&str> = name.into_iter().chain(all.then_some("--include-ignored")).collect();
+    Ok(run_once(arguments, &chosen, skips)?.0)
+}
+
+/// The same for tests of real processes, whose deadlines a busy machine may break: one that fails is run once more, by itself. If it
+/// passes then, it is flaky, which is counted and said: there is something to be found, in the test or in what it tests.
+///
+/// # Errors
+/// Cargo can't be started.
+pub fn run_real(arguments: &[&str], all: bool, name: Option<&str>, skips: &Path) -> Result<Totals> {
+    let chosen: Vec<&str> = name.into_iter().chain(all.then_some("--include-ignored")).collect();
+    let (mut totals, failed) = run_once(arguments, &chosen, skips)?;
+    if failed.len() > REPEATED_MAX {
+        return Ok(totals);
     }
+    for test in failed {
+        eprintln!("── {test} has failed; once more, by itself ──");
+        let (again, _) = run_once(arguments, &[&test, "--exact", "--include-ignored"], skips)?;
+        if again.failed == 0 && again.passed == 1 {
+            totals.found_flaky(&test);
+        }
+    }
+    Ok(totals)
+}
+
+/// Gives the counts, and the names of the tests that failed.
+fn run_once(arguments: &[&str], chosen: &[&str], skips: &Path) -> Result<(Totals, Vec<String>)> {
+    let mut command = workspace::cargo(&["test", "--no-fail-fast"]);
+    command.args(arguments).arg("--").args(chosen).env(SKIPS_FILE_VARIABLE, skips).stdout(Stdio::piped());
     let shown = workspace::shown(&command);
     let mut child = command.spawn().with_context(|| format!("start {shown}"))?;
     let stdout = child.stdout.take().expect("it is a pipe");
@@ -42,11 +69,11 @@ pub fn run(arguments: &[&str], all: bool, name: Option<&str>, skips: &Path) -> R
         }
         in_time
     });
-    let totals = count(stdout);
+    let (totals, failed) = count(stdout);
     let status = wait(&mut child)?;
     drop(ended);
     let in_time = watch.join().expect("the watch doesn't panic");
-    Ok(judged(totals, status, in_time, &shown))
+    Ok((judged(totals, status, in_time, &shown), failed))
 }
 
 /// What isn't counted must fail too: a program that doesn't build, or is killed, reports nothing.
@@ -58,14 +85,19 @@ fn judged(mut totals: Totals, success: bool, in_time: bool, shown: &str) -> Tota
     totals
 }
 
-fn count(stdout: impl std::io::Read) -> Totals {
-    let mut totals = Totals::default();
+fn count(stdout: impl std::io::Read) -> (Totals, Vec<String>) {
+    let (mut totals, mut failed) = (Totals::default(), Vec::new());
     for line in BufReader::new(stdout).split(b'\n').map_while(Result::ok) {
         let line = String::from_utf8_lossy(&line);
         println!("{line}");
         totals += Totals::of_line(&line).unwrap_or_default();
+        failed.extend(failed_test(&line).map(str::to_string));
     }
-    totals
+    (totals, failed)
+}
+
+fn failed_test(line: &str) -> Option<&str> {
+    line.strip_prefix("test ")?.strip_suffix(" ... FAILED")
 }
 
 fn wait(child: &mut Child) -> Result<bool> {
@@ -87,8 +119,11 @@ mod tests {
     #[test]
     fn the_reports_of_all_programs_are_added() {
         let output = "running 1 test\ntest result: ok. 1 passed; 0 failed; 0 ignored; 0 measured\n\n\
+                      test a::b ... FAILED\ntest a::c ... ok\n\
                       test result: FAILED. 2 passed; 1 failed; 1 ignored; 0 measured\n";
-        assert_eq!(count(output.as_bytes()), Totals { passed: 3, failed: 1, skipped: 1 });
+        let (totals, failed) = count(output.as_bytes());
+        assert_eq!(totals, Totals { passed: 3, failed: 1, skipped: 1, flaky: 0 });
+        assert_eq!(failed, ["a::b"]);
     }
 
     #[test]

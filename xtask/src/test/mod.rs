@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! fmt ─ clippy ─ build ─ unit ─ fuzz ─ simulation ─ harness ─ doc ─ tidy ─ parts ─ run ─ plugins ─ golden ─ bad_input ─ lifecycle
-//!     ─ volumes ─ skeletons ─ failover ─ mpi
+//!     ─ volumes ─ skeletons ─ failover ─ drain ─ recovery ─ mpi
 //! ```
 
 use std::path::Path;
@@ -76,6 +76,8 @@ const STEPS: &[Step] = &[
     Step { name: "volumes", action: Action::Integration },
     Step { name: "skeletons", action: Action::Integration },
     Step { name: "failover", action: Action::Integration },
+    Step { name: "drain", action: Action::Integration },
+    Step { name: "recovery", action: Action::Integration },
     Step { name: "mpi", action: Action::Turns },
 ];
 
@@ -136,11 +138,13 @@ fn carry_out(step: &Step, all: bool, name: Option<&str>, skips: &Path) -> Result
         Action::Check(arguments) => Totals::of_check(workspace::run(&mut workspace::cargo(arguments))),
         Action::Build => Totals::of_check(workspace::build(Profile::Dev).map(drop)),
         Action::Tests(arguments) => cargo_test::run(arguments, all, name, skips)?,
-        Action::Integration => cargo_test::run(&["--package", "mesos-tests", "--test", step.name], all, name, skips)?,
+        Action::Integration => {
+            cargo_test::run_real(&["--package", "mesos-tests", "--test", step.name], all, name, skips)?
+        }
         Action::Turns => {
             let threads = ["--config", "env.RUST_TEST_THREADS='6'"];
             let program = ["--package", "mesos-tests", "--test", step.name];
-            cargo_test::run(&[threads.as_slice(), &program].concat(), all, name, skips)?
+            cargo_test::run_real(&[threads.as_slice(), &program].concat(), all, name, skips)?
         }
     })
 }

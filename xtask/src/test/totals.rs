@@ -12,6 +12,8 @@ pub struct Totals {
     pub failed: usize,
     /// Said that they can't run here, or take minutes and weren't asked for.
     pub skipped: usize,
+    /// Of those that passed: only when run a second time.
+    pub flaky: usize,
 }
 
 impl Totals {
@@ -33,7 +35,15 @@ impl Totals {
             let part = counts.split(';').find(|part| part.trim_end().ends_with(word))?;
             part.trim().split(' ').next()?.parse().ok()
         };
-        Some(Totals { passed: count("passed")?, failed: count("failed")?, skipped: count("ignored")? })
+        Some(Totals { passed: count("passed")?, failed: count("failed")?, skipped: count("ignored")?, flaky: 0 })
+    }
+
+    /// This one failed and passed when it was run again.
+    pub fn found_flaky(&mut self, test: &str) {
+        println!("flaky {test}: failed, and passed by itself");
+        self.failed = self.failed.checked_sub(1).expect("it was counted as failed");
+        self.passed += 1;
+        self.flaky += 1;
     }
 
     /// Moves the tests that recorded a skip, a line each, from those that passed, and says which and why.
@@ -52,14 +62,16 @@ impl AddAssign for Totals {
         self.passed += other.passed;
         self.failed += other.failed;
         self.skipped += other.skipped;
+        self.flaky += other.flaky;
     }
 }
 
 impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Totals { passed, failed, skipped } = self;
+        let Totals { passed, failed, skipped, flaky } = self;
         write!(f, "{passed} passed, {failed} failed")?;
-        if *skipped > 0 { write!(f, ", {skipped} skipped") } else { Ok(()) }
+        let more = [(skipped, "skipped"), (flaky, "flaky")];
+        more.into_iter().filter(|(count, _)| **count > 0).try_for_each(|(count, word)| write!(f, ", {count} {word}"))
     }
 }
 
@@ -70,15 +82,16 @@ mod tests {
     #[test]
     fn a_report_of_cargo_is_read() {
         let line = "test result: FAILED. 12 passed; 3 failed; 4 ignored; 0 measured; 5 filtered out; finished in 0.02s";
-        assert_eq!(Totals::of_line(line), Some(Totals { passed: 12, failed: 3, skipped: 4 }));
+        assert_eq!(Totals::of_line(line), Some(Totals { passed: 12, failed: 3, skipped: 4, flaky: 0 }));
         assert_eq!(Totals::of_line("test tests::a ... ok"), None);
     }
 
     #[test]
     fn totals_are_one_line_and_skips_are_not_passes() {
-        let mut totals = Totals { passed: 5, failed: 0, skipped: 0 };
-        assert_eq!(totals.to_string(), "5 passed, 0 failed");
+        let mut totals = Totals { passed: 5, failed: 1, ..Totals::default() };
+        assert_eq!(totals.to_string(), "5 passed, 1 failed");
+        totals.found_flaky("slow");
         totals.take_skips("mpi: needs root\nnetwork: no `ip` here\n");
-        assert_eq!(totals.to_string(), "3 passed, 0 failed, 2 skipped");
+        assert_eq!(totals.to_string(), "4 passed, 0 failed, 2 skipped, 1 flaky");
     }
 }
