@@ -200,7 +200,7 @@ impl Master {
 
     /// Those that are not back are unreachable, at the rate at which agents may be removed.
     pub(super) fn end_recovery(&mut self, now: Time, effects: &mut Vec<Effect>) {
-        if !self.recovery_ends.is_some_and(|ends| ends <= now) {
+        if self.recovery_ends.is_none_or(|ends| ends > now) {
             return;
         }
         let missing = self.recovering.keys().filter(|id| !self.losing.contains(*id)).cloned();
