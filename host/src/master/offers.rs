@@ -11,7 +11,7 @@ use mesos_plugin_api::v1::{
     TaskStatus, VolumeMount,
 };
 
-use super::tasks::{Task, ordinary};
+use super::tasks::Task;
 use super::validation::{Terms, check_task};
 use super::volumes::{State, VolumeKey};
 use super::{Effect, Master, authorise, make_id};
@@ -460,12 +460,12 @@ impl Master {
             let executors = &mut agent.executors;
             executors.entry((framework.clone(), executor.id.clone())).or_insert_with(|| executor.clone());
         }
-        self.use_volumes(now, framework, task);
-        let record = Task::new(now, task, gang_id);
-        let ends_at = record.ends_at;
+        self.use_volumes(now, framework, &task.agent_id, &task.volumes);
+        let record = Box::new(Task::new(now, task, gang_id));
+        let (ends_at, resources) = (record.ends_at, record.info.ordinary());
         self.frameworks.get_mut(framework).expect("the caller has it").tasks.insert(task.id.clone(), record);
         if offered_until.is_some() || ends_at.is_some() {
-            let (framework, agent, resources) = (framework.clone(), task.agent_id.clone(), ordinary(task));
+            let (framework, agent) = (framework.clone(), task.agent_id.clone());
             self.tell_allocator(
                 now,
                 allocator::Event::Launched { framework, agent, resources, offered_until, ends_at },
