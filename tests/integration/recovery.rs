@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use harness::{Cluster, Mpi, Running, or_skip, poll, programs};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// How long things may take on a slow and busy machine.
 const SOON: Duration = Duration::from_secs(30);
@@ -49,6 +50,12 @@ impl Env {
         let agent = self.agent.take().expect("it runs");
         agent.signal(Signal::SIGKILL);
         agent.wait();
+    }
+
+    fn kill_launcher(&self) -> i32 {
+        let pid = self.launcher().expect("a launcher runs");
+        kill(Pid::from_raw(pid), Signal::SIGKILL).expect("it is ours");
+        pid
     }
 
     fn launcher(&self) -> Option<i32> {
@@ -169,4 +176,46 @@ fn an_mpi_job_goes_on_when_its_agent_is_killed() {
     running.wait().expect_code(130);
     env.wait_for_tasks(&[]);
     env.stop();
+}
+
+#[test]
+fn a_task_goes_on_when_the_launcher_is_killed_and_how_it_ends_is_not_invented() {
+    let env = Env::new();
+    let running = env.waiting(0);
+    let before = env.kill_launcher();
+    poll::until(SOON, "another launcher", || env.launcher().filter(|pid| *pid != before));
+    env.open_gate();
+    let ended = running.wait();
+    same_process(&ended.stdout);
+    assert_ne!(ended.code, Some(0), "nobody knows that: {ended}");
+    assert!(ended.stderr.contains("no longer says how"), "{ended}");
+    env.stop();
+}
+
+#[test]
+fn a_task_goes_on_when_agent_and_launcher_are_killed_and_can_be_ended() {
+    let mut env = Env::new();
+    let mut running = env.cluster.mesos(["run", "--", "sh", "-c", "echo up $$; sleep 600 & wait"]).start();
+    running.wait_for_lines(1, "its first line", |line| line.starts_with("up "));
+    let tasks = env.cluster.ids("tasks");
+    env.kill_agent();
+    env.kill_launcher();
+    env.start_agent(&[]);
+    env.wait_for_agent();
+    env.wait_for_tasks(&tasks);
+    running.ctrl_c();
+    running.wait().expect_code(130);
+    env.wait_for_tasks(&[]);
+    env.stop();
+}
+
+#[test]
+fn a_local_cluster_that_lost_its_launchers_leaves_nothing_behind() {
+    let cluster = Cluster::up(1);
+    let mut running = cluster.mesos(["run", "--", "sh", "-c", "echo up; sleep 600 & wait"]).start();
+    running.wait_for_lines(1, "its first line", |line| line == "up");
+    let is_launcher = |process: &harness::processes::Process| process.command.starts_with("mesos-launcher");
+    let launcher = cluster.home.processes().into_iter().find(is_launcher).expect("one runs").pid;
+    kill(Pid::from_raw(launcher), Signal::SIGKILL).expect("it is ours");
+    cluster.stop_and_assert_nothing_left();
 }
