@@ -219,3 +219,91 @@ fn a_local_cluster_that_lost_its_launchers_leaves_nothing_behind() {
     kill(Pid::from_raw(launcher), Signal::SIGKILL).expect("it is ours");
     cluster.stop_and_assert_nothing_left();
 }
+
+#[test]
+fn term_leaves_tasks_to_the_next_agent() {
+    let mut env = Env::new();
+    let running = env.waiting(7);
+    let tasks = env.cluster.ids("tasks");
+    env.agent.take().expect("it runs").stop().expect_success();
+    env.start_agent(&["--attributes", "rack:r2", "--resources", "cpus:8;mem:8192"]);
+    env.wait_for_agent();
+    env.wait_for_tasks(&tasks);
+    let agents = env.cluster.mesos(["agents", "--output", "json"]).run().expect_success().stdout;
+    assert!(agents.contains("r2") && agents.contains("8192"), "more, and another attribute: {agents}");
+    env.open_gate();
+    same_process(&running.wait().expect_code(7).stdout);
+    env.stop();
+}
+
+#[test]
+fn an_agent_that_would_have_less_than_its_tasks_says_what_to_drain() {
+    let mut env = Env::new();
+    let running = env.waiting(7);
+    env.kill_agent();
+    let less = env.agent_with(&env.work_dir(), &["--resources", "cpus:0.01;mem:1"]);
+    less.wait().expect_error(&["drain", "cpus"]);
+    env.start_agent(&[]);
+    env.open_gate();
+    same_process(&running.wait().expect_code(7).stdout);
+    env.stop();
+}
+
+#[test]
+fn a_copied_work_folder_is_refused() {
+    let mut env = Env::new();
+    env.kill_agent();
+    let copy = env.cluster.home.folder().join("copy");
+    fs::create_dir(&copy).expect("our folder");
+    fs::copy(env.work_dir().join("checkpoints"), copy.join("checkpoints")).expect("it is there");
+    env.agent_with(&copy, &[]).wait().expect_error(&["was copied", "checkpoints"]);
+    let machine = env.cluster.home.file("machine-id", "another\n").display().to_string();
+    if Path::new("/etc/machine-id").exists() {
+        let other = env.agent_with(&env.work_dir(), &["--machine-id-file", &machine]);
+        other.wait().expect_error(&["was copied", "machine"]);
+    }
+    env.start_agent(&[]);
+    env.wait_for_agent();
+    env.stop();
+}
+
+#[test]
+fn after_a_reboot_tasks_are_lost_once() {
+    let mut env = Env::new();
+    let running = env.waiting(7);
+    let task: i32 = running.stdout().split_whitespace().nth(1).and_then(|pid| pid.parse().ok()).expect("it said so");
+    env.kill_agent();
+    env.kill_launcher();
+    kill(Pid::from_raw(task), Signal::SIGKILL).expect("it is ours");
+    let boot = env.cluster.home.file("boot-id", "another\n").display().to_string();
+    env.start_agent(&["--boot-id-file", &boot]);
+    let ended = running.wait();
+    assert!(ended.code != Some(0) && ended.stderr.contains("started anew"), "{ended}");
+    env.wait_for_tasks(&[]);
+    env.kill_agent();
+    env.start_agent(&["--boot-id-file", &boot]);
+    env.wait_for_agent();
+    env.stop();
+}
+
+#[test]
+fn damage_costs_one_task_and_a_cut_costs_nothing() {
+    let mut env = Env::new();
+    let (kept, lost) = (env.waiting(7), env.waiting(41));
+    env.kill_agent();
+    let path = env.work_dir().join("checkpoints");
+    let mut bytes = fs::read(&path).expect("it is there");
+    let at = bytes.windows(7).position(|text| text == b"exit 41").expect("the task's command is in its record");
+    bytes[at] ^= 1;
+    bytes.extend(b"MCP1 cut");
+    fs::write(&path, bytes).expect("our folder");
+    env.start_agent(&[]);
+    let ended = lost.wait();
+    assert!(ended.code.is_some_and(|code| code != 0 && code != 41), "{ended}");
+    env.open_gate();
+    same_process(&kept.wait().expect_code(7).stdout);
+    let said = env.agent.as_ref().expect("it runs").stderr();
+    let path = path.display().to_string();
+    assert!(said.contains("is damaged") && said.contains(&path), "{said}");
+    env.stop();
+}
