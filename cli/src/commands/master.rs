@@ -7,16 +7,16 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, bail};
 use clap::{Arg, ArgAction, Command};
 use mesos_host::election::{Detector, ZooKeeper, ZooKeeperAddress};
-use mesos_host::master::MasterConfig;
 use mesos_host::master::shell::{Keeps, MasterHandle, MasterOptions};
+use mesos_host::master::{MasterConfig, RemovalRate};
 
 use super::{Group, Verb, examples};
 use crate::context::Context;
 use crate::errors::usage;
 use crate::output;
 use crate::settings::{
-    MASTER_ADVERTISE, MASTER_IP, MASTER_PORT, MASTER_WEIGHTS, MASTER_WORK_DIR, MASTER_ZK, MASTER_ZK_SESSION_TIMEOUT,
-    TOKEN_FILE,
+    MASTER_ADVERTISE, MASTER_IP, MASTER_PING_TIMEOUT, MASTER_PING_TIMEOUTS, MASTER_PORT, MASTER_REMOVAL_RATE,
+    MASTER_REREGISTER_TIMEOUT, MASTER_WEIGHTS, MASTER_WORK_DIR, MASTER_ZK, MASTER_ZK_SESSION_TIMEOUT, TOKEN_FILE,
 };
 use crate::values::MasterPlace;
 use crate::{daemon, names, values};
@@ -37,6 +37,8 @@ fn command(command: Command) -> Command {
         )
         .args([MASTER_IP.arg(), MASTER_PORT.arg(), MASTER_ADVERTISE.arg(), MASTER_WORK_DIR.arg(), MASTER_WEIGHTS.arg()])
         .args([MASTER_ZK.arg(), MASTER_ZK_SESSION_TIMEOUT.arg()])
+        .args([MASTER_PING_TIMEOUT.arg(), MASTER_PING_TIMEOUTS.arg()])
+        .args([MASTER_REREGISTER_TIMEOUT.arg(), MASTER_REMOVAL_RATE.arg()])
         .arg(Arg::new("address-file").long("address-file").value_name("FILE").hide(true).help("Write the address there"))
         .arg(Arg::new("background").long("background").action(ArgAction::SetTrue).hide(true).help("Leave the terminal"))
         .after_long_help(examples(&[
@@ -61,6 +63,7 @@ fn run(context: &Context) -> Result<i32> {
         Some(value) => crate::settings::read(&value, values::weights)?,
         None => BTreeMap::new(),
     };
+    let patience = patience(context)?;
     let named = context.find(&TOKEN_FILE).map(|value| value.text);
     let meeting = context.read(&MASTER_ZK, values::zookeeper)?;
     if meeting.is_some() && !ip.is_loopback() && named.is_none() {
@@ -69,7 +72,7 @@ fn run(context: &Context) -> Result<i32> {
     daemon::leave_terminal(context.given("background"))?;
     context.runtime()?.block_on(async {
         let token = daemon::token(ip, named.as_deref(), &work_dir)?;
-        let config = MasterConfig { master_id: names::unique("m"), weights, ..MasterConfig::default() };
+        let config = MasterConfig { master_id: names::unique("m"), weights, ..patience };
         let listen = Some(SocketAddr::new(ip, port));
         let with_token = if token.is_some() { ", wants the cluster's token" } else { "" };
         let keeps = match &meeting {
@@ -118,4 +121,16 @@ fn together(context: &Context, meeting: &ZooKeeperAddress, ip: IpAddr) -> Result
         None => daemon::reachable(ip, &daemon::towards(&MasterPlace::ZooKeeper(meeting.clone())))?,
     };
     Ok(Keeps::Together { coordinator: Box::new(coordinator), detector, advertise: Some(advertise) })
+}
+
+/// How long agents are waited for.
+fn patience(context: &Context) -> Result<MasterConfig> {
+    let (count, per) = context.read_or_default(&MASTER_REMOVAL_RATE, values::rate)?;
+    Ok(MasterConfig {
+        ping_interval: context.read_or_default(&MASTER_PING_TIMEOUT, values::period)?,
+        pings_missed_max: context.read_or_default(&MASTER_PING_TIMEOUTS, values::count)?,
+        agent_reregister_timeout: context.read_or_default(&MASTER_REREGISTER_TIMEOUT, values::duration)?,
+        agent_removal_rate: RemovalRate { count, per },
+        ..MasterConfig::default()
+    })
 }

@@ -148,6 +148,7 @@ impl Agent {
         match timer {
             Timer::Reconnect => out.push(Effect::Connect),
             Timer::Register => self.on_register_timeout(out),
+            Timer::Silence => self.on_silence(out),
             Timer::MaxDuration(id) => self.on_max_duration(id, out),
             Timer::KillGrace(id) => self.on_kill_grace(id, out),
             Timer::ResendUpdate(id) => self.send_update(id, out),

@@ -37,6 +37,12 @@ impl Runner {
                     self.gangs.remove(&cancel.id);
                     self.send_if_connected(Call::CancelGang(cancel), effects);
                 }
+                HalfCall::AcceptInverseOffers(accept) => {
+                    self.send_if_connected(Call::AcceptInverseOffers(accept), effects);
+                }
+                HalfCall::DeclineInverseOffers(decline) => {
+                    self.send_if_connected(Call::DeclineInverseOffers(decline), effects);
+                }
                 HalfCall::Kill(kill) => {
                     self.unanswered.kill(&kill);
                     self.send_if_connected(Call::Kill(kill), effects);

@@ -291,6 +291,10 @@ impl Runner {
                 }
                 self.give(now, HalfEvent::Failure(failure), effects);
             }
+            MasterEvent::InverseOffers(offers) => self.give(now, HalfEvent::InverseOffers(offers), effects),
+            MasterEvent::RescindInverseOffer(rescind) => {
+                self.give(now, HalfEvent::RescindInverseOffer(rescind), effects);
+            }
             MasterEvent::GangStatus(status) => {
                 if status.refused.is_some() {
                     self.gangs.remove(&status.id);

@@ -97,7 +97,7 @@ impl Face {
         }
         let calls = [
             Call::GetCluster(GetCluster {}),
-            Call::ListAgents(ListAgents {}),
+            Call::ListAgents(ListAgents::default()),
             Call::ListFrameworks(ListFrameworks { completed: Some(history) }),
             Call::ListVolumes(ListVolumes {}),
             Call::ListTasks(ListTasks { all: Some(history), framework: None }),

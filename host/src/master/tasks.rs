@@ -64,6 +64,14 @@ impl Task {
     }
 }
 
+impl Task {
+    /// Whether it was told to end because its agent is being drained.
+    pub(super) fn is_drained(&self) -> bool {
+        let draining = Some(i32::from(Reason::AgentDraining));
+        self.kill_wanted.as_ref().is_some_and(|kill| kill.reason == draining)
+    }
+}
+
 /// What a task has beside what it has of reservations.
 pub(super) fn ordinary(task: &TaskInfo) -> Resources {
     task.resources.checked_sub(&task.reserved()).expect("a part of what it has is reserved")
@@ -279,6 +287,8 @@ impl Master {
         let held = (call.task_ids.is_empty() || !unknown.is_empty()) && self.hold(id, &unknown, None);
         if !held {
             asked.extend(unknown);
+        } else if self.recovering.is_empty() {
+            unknown.into_iter().for_each(|task_id| self.may_be_unreachable(now, id, task_id, effects));
         }
         let all = &self.frameworks[id].tasks;
         for task_id in asked {
@@ -296,6 +306,14 @@ impl Master {
             let status = TaskStatus { reason: status.reason.or(Some(Reason::Reconciliation.into())), ..status.at(now) };
             self.tell(id, event::Event::Update(scheduler::Update { status }), effects);
         }
+    }
+
+    /// An earlier master may have launched it on an agent that is out of reach.
+    fn may_be_unreachable(&self, now: Time, id: &FrameworkId, task_id: TaskId, effects: &mut Vec<Effect>) {
+        let message = "it may run on an agent that is out of reach";
+        let status = TaskStatus::new(task_id, TaskState::TaskUnreachable);
+        let status = status.because(Source::Master, Reason::Reconciliation, message).at(now);
+        self.tell(id, event::Event::Update(scheduler::Update { status }), effects);
     }
 
     pub(super) fn executor_ended(

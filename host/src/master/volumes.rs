@@ -262,7 +262,7 @@ impl Master {
         }
     }
 
-    fn answer_asker(&mut self, asker: LinkId, answer: Result<String, String>, effects: &mut Vec<Effect>) {
+    pub(super) fn answer_asker(&mut self, asker: LinkId, answer: Result<String, String>, effects: &mut Vec<Effect>) {
         // Whoever asked may have left.
         if self.links.contains_key(&asker) {
             let reply = answer.map(|message| {
@@ -349,8 +349,8 @@ impl Master {
             let idle = volume.idle();
             let refused =
                 volume.refused.as_ref().is_some_and(|(refused, until)| *until > now && refused.contains(&idle));
-            let connected = self.agents[&key.agent].link.is_some();
-            if volume.state != State::Ready || volume.offer.is_some() || idle.is_empty() || refused || !connected {
+            let away = !self.is_offered(&key.agent);
+            if volume.state != State::Ready || volume.offer.is_some() || idle.is_empty() || refused || away {
                 continue;
             }
             let wants = self
@@ -523,12 +523,22 @@ impl Master {
     pub(super) fn tell_of_volumes(&mut self, framework: &FrameworkId, effects: &mut Vec<Effect>) {
         for key in self.volumes_of(framework) {
             if self.volumes[&key].state != State::Creating {
-                self.tell_of_volume(framework, &key, VolumeState::VolumeReady, None, effects);
+                let state = match self.agents[&key.agent].unreachable {
+                    Some(_) => VolumeState::VolumeUnreachable,
+                    None => VolumeState::VolumeReady,
+                };
+                self.tell_of_volume(framework, &key, state, None, effects);
             }
         }
     }
 
-    fn tell_owner(&self, key: &VolumeKey, state: VolumeState, message: Option<String>, effects: &mut Vec<Effect>) {
+    pub(super) fn tell_owner(
+        &self,
+        key: &VolumeKey,
+        state: VolumeState,
+        message: Option<String>,
+        effects: &mut Vec<Effect>,
+    ) {
         if let Some(owner) = self.owner_of(key) {
             self.tell_of_volume(&owner.id, key, state, message, effects);
         }

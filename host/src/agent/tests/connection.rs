@@ -129,7 +129,7 @@ fn a_registration_brings_all_that_is_here_and_then_all_that_was_not_acknowledged
     assert_eq!(register.agent.id, Some(agent()));
     assert_eq!(register.tasks[0].gang_id.as_deref(), Some("gang"));
     assert_eq!(register.frameworks.iter().map(|framework| framework.name.as_str()).collect::<Vec<_>>(), ["f"]);
-    env.master(agent_event::Event::Registered(Registered { agent_id: agent(), master_epoch: 2 }));
+    env.master(agent_event::Event::Registered(Registered { agent_id: agent(), master_epoch: 2, silence_ms: None }));
     let updates = env.updates();
     assert_eq!(updates.len(), 1);
     assert_eq!(
@@ -149,4 +149,22 @@ fn what_happens_without_a_master_is_told_later() {
     assert!(env.states().is_empty());
     env.registered(2);
     assert_eq!(env.states(), [("t".into(), 1, TaskState::TaskRunning)]);
+}
+
+#[test]
+fn a_master_that_falls_silent_is_left_and_looked_for_again() {
+    let mut env = TestEnv::apart();
+    env.on(Event::Connected);
+    let silence_ms = Some(25_000);
+    env.master(agent_event::Event::Registered(Registered { agent_id: agent(), master_epoch: 1, silence_ms }));
+    env.pass(Duration::from_secs(20));
+    env.master(agent_event::Event::Ping(Ping {}));
+    env.take();
+    env.pass(Duration::from_secs(24));
+    assert!(env.take().is_empty(), "it has been heard");
+    env.pass(Duration::from_secs(1));
+    let effects = env.take();
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Disconnect)), "{effects:?}");
+    env.pass(RECONNECT_DELAY);
+    assert!(matches!(env.take()[..], [Effect::Connect]));
 }

@@ -50,7 +50,11 @@ impl TestEnv {
 
     pub(super) fn registered(&mut self, epoch: u64) {
         self.on(Event::Connected);
-        self.master(agent_event::Event::Registered(Registered { agent_id: agent(), master_epoch: epoch }));
+        self.master(agent_event::Event::Registered(Registered {
+            agent_id: agent(),
+            master_epoch: epoch,
+            silence_ms: None,
+        }));
     }
 
     pub(super) fn on(&mut self, event: Event) {

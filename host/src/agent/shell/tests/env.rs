@@ -64,7 +64,12 @@ impl TestEnv {
             _ => None,
         });
         let register = register.await;
-        self.tell(agent_event::Event::Registered(Registered { agent_id: agent(), master_epoch: epoch })).await;
+        self.tell(agent_event::Event::Registered(Registered {
+            agent_id: agent(),
+            master_epoch: epoch,
+            silence_ms: None,
+        }))
+        .await;
         register
     }
 
