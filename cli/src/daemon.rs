@@ -124,6 +124,30 @@ pub async fn until_told_to_end() -> Result<()> {
     Ok(())
 }
 
+/// How an agent is told to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// By TERM: for a restart, or with the machine.
+    Restart,
+    /// By INT or USR1: with all that it runs.
+    EndForGood,
+}
+
+/// Waits for TERM, INT or USR1.
+///
+/// # Errors
+/// They can't be caught.
+pub async fn until_agent_is_told() -> Result<Told> {
+    let catch = |kind| signal(kind).map_err(|error| anyhow!("signals can't be caught: {error}"));
+    let (mut int, mut user1) = (catch(SignalKind::interrupt())?, catch(SignalKind::user_defined1())?);
+    let mut term = catch(SignalKind::terminate())?;
+    Ok(tokio::select! {
+        _ = term.recv() => Told::Restart,
+        _ = int.recv() => Told::EndForGood,
+        _ = user1.recv() => Told::EndForGood,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;

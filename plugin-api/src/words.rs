@@ -65,6 +65,11 @@ impl ExitStatus {
         Self { how: Some(How::Unknown(true)) }
     }
 
+    /// Whether nobody can say.
+    pub fn is_unknown(&self) -> bool {
+        matches!(self.how, None | Some(How::Unknown(_)))
+    }
+
     /// Code 0.
     pub fn success(&self) -> bool {
         self.how == Some(How::Code(0))

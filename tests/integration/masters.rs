@@ -24,15 +24,15 @@ struct Masters {
 impl Masters {
     fn start(servers: ZooKeeper) -> Masters {
         let meeting = servers.address("/mesos");
-        let mut all =
-            Masters { agent: None, masters: Vec::new(), home: Mesos::new(), meeting, _servers: servers };
+        let mut all = Masters { agent: None, masters: Vec::new(), home: Mesos::new(), meeting, _servers: servers };
         for _ in 0..3 {
             all.masters.push((format!("127.0.0.1:{}", free_port()), None));
             all.start_master(all.masters.len() - 1);
         }
         let folder = all.home.folder().join("agent");
         let port = free_port().to_string();
-        let agent = all.home.cmd(["agent", "--master", &all.meeting, "--resources", "cpus:4;mem:4096", "--port", &port]);
+        let agent =
+            all.home.cmd(["agent", "--master", &all.meeting, "--resources", "cpus:4;mem:4096", "--port", &port]);
         let agent = agent.args(["--on-agent-loss", "kill", "--work-dir"]).arg(folder);
         all.agent = Some(agent.limit(DAEMON_LIMIT).start());
         all.wait_for(&["agents"], 1);
@@ -63,13 +63,15 @@ impl Masters {
     /// The index of the one that leads.
     fn leader(&self) -> usize {
         let leads = |(index, (address, master)): (usize, &(String, Option<Running>))| {
-            (master.is_some() && get(address, "/health").is_some_and(|health| health.ends_with("ok\n"))).then_some(index)
+            (master.is_some() && get(address, "/health").is_some_and(|health| health.ends_with("ok\n")))
+                .then_some(index)
         };
         poll::until(BACK_WITHIN, "a leader", || self.masters.iter().enumerate().find_map(leads))
     }
 
     fn stop(mut self) {
-        for daemon in self.agent.take().into_iter().chain(self.masters.iter_mut().filter_map(|(_, master)| master.take()))
+        for daemon in
+            self.agent.take().into_iter().chain(self.masters.iter_mut().filter_map(|(_, master)| master.take()))
         {
             daemon.stop().expect_success();
         }

@@ -5,11 +5,13 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Arg, ArgAction, Command};
-use mesos_host::agent::{self, AgentConfig, Bounds, Master};
+use mesos_host::agent::{self, AgentConfig, Bounds, MachineFiles, Master};
 use mesos_host::launcher::AgentLoss;
 
 use super::{Group, Verb, examples};
+use crate::cluster;
 use crate::context::Context;
+use crate::daemon::{self, Told};
 use crate::errors::{EXIT_FAILURE, usage};
 use crate::output;
 use crate::settings::{
@@ -17,7 +19,6 @@ use crate::settings::{
     AGENT_WORK_DIR, MASTER,
 };
 use crate::values::{self, MasterPlace, OnAgentLoss};
-use crate::{cluster, daemon};
 
 pub const VERB: Verb = Verb { name: "agent", group: Group::Clusters, command, run };
 
@@ -25,14 +26,18 @@ fn command(command: Command) -> Command {
     command
         .about("Run an agent: it gives this machine's resources to a cluster and runs tasks")
         .long_about(
-            "Runs an agent in the foreground until it gets TERM or INT; its tasks are killed then. It says to its master what it \
-             has, runs the tasks that it is given, and serves their output. A master that isn't there yet, or is lost, is looked \
-             for again and again.\n\nTasks run as the user who submitted them, if the agent runs as root; otherwise as its own \
+            "Runs an agent in the foreground. It says to its master what it has, runs the tasks that it is given, and serves their \
+             output. A master that isn't there yet, or is lost, is looked for again and again.\n\nThe agent may die, be \
+             killed or be ended by TERM, and its tasks run on for a while (see --on-agent-loss): started again with the same \
+             --work-dir, also as a newer version, it takes them up. INT (Ctrl-C) or USR1 ends it for good: its tasks are killed, and \
+             the next agent in that folder is a new one.\n\nTasks run as the user who submitted them, if the agent runs as root; otherwise as its own \
              user.",
         )
         .args([AGENT_IP.arg(), AGENT_PORT.arg(), AGENT_ADVERTISE.arg(), AGENT_HOSTNAME.arg(), AGENT_RESOURCES.arg()])
         .arg(AGENT_ATTRIBUTES.arg().action(ArgAction::Append))
         .args([AGENT_WORK_DIR.arg(), AGENT_ON_LOSS.arg()])
+        .arg(hidden_file("boot-id-file", "A file with another content after each boot"))
+        .arg(hidden_file("machine-id-file", "A file with another content on each machine"))
         .arg(Arg::new("background").long("background").action(ArgAction::SetTrue).hide(true).help("Leave the terminal"))
         .after_long_help(examples(&[
             ("mesos agent --master 10.0.0.1:5050 --ip 10.0.0.2 --token-file token", "this machine, all of it"),
@@ -50,6 +55,7 @@ fn run(context: &Context) -> Result<i32> {
     let place = context.read(&MASTER, values::master)?.ok_or_else(no_master)?;
     let config = config(context, &place)?;
     let master = cluster::remote(context, &place)?;
+    let keeps = config.on_agent_loss != AgentLoss::Kill;
     daemon::leave_terminal(context.given("background"))?;
     context.runtime()?.block_on(async {
         let mut agent = agent::start(config, Master::Remote(master)).await?;
@@ -59,9 +65,11 @@ fn run(context: &Context) -> Result<i32> {
                 output::remark(line);
                 return Ok(EXIT_FAILURE);
             }
-            told = daemon::until_told_to_end() => told?,
+            told = daemon::until_agent_is_told() => match told? {
+                Told::Restart if keeps => agent.leave().await,
+                Told::Restart | Told::EndForGood => agent.stop().await,
+            },
         }
-        agent.stop().await;
         Ok(0)
     })
 }
@@ -91,5 +99,20 @@ fn config(context: &Context, master: &MasterPlace) -> Result<AgentConfig> {
         shared_folder: None,
         program: None,
         bounds: Bounds::default(),
+        machine: machine(context),
     })
+}
+
+/// For tests of what a reboot, or another machine, does.
+fn hidden_file(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name("FILE").hide(true).help(help)
+}
+
+fn machine(context: &Context) -> MachineFiles {
+    let usual = MachineFiles::default();
+    let named = |name, usual| context.text(name).map_or(usual, PathBuf::from);
+    MachineFiles {
+        boot_id: named("boot-id-file", usual.boot_id),
+        machine_id: named("machine-id-file", usual.machine_id),
+    }
 }

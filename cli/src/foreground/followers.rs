@@ -22,8 +22,8 @@ use crate::sandbox::Sandboxes;
 
 /// Tasks that are followed at once; later ones wait for their turn, and their output is shown from its beginning then.
 const FOLLOWERS_MAX: usize = 256;
-/// How often a broken connection to an agent is tried again, in a row.
-const TRIES_MAX: u32 = 20;
+/// How often a broken connection to an agent is tried again, in a row: for as long as tasks run on without their agent.
+const TRIES_MAX: u32 = 1800;
 /// The same when the framework has ended: the person in front waits for nothing else.
 const TRIES_AT_END_MAX: u32 = 4;
 /// Between these tries.

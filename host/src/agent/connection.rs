@@ -49,6 +49,10 @@ impl Connection {
 }
 
 impl Agent {
+    pub(super) fn restore_epoch(&mut self, epoch: u64) {
+        self.connection.epoch = epoch;
+    }
+
     pub(super) fn is_registered(&self) -> bool {
         self.connection.state == State::Registered
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use mesos_plugin_api::Time;
-use mesos_plugin_api::v1::{AgentId, AgentInfo, ExecutorId, FrameworkId, FrameworkInfo, Resources, TaskId};
+use mesos_plugin_api::v1::{AgentId, AgentInfo, ExecutorId, FrameworkId, FrameworkInfo, Reason, Resources, TaskId};
 
 use super::connection::Connection;
 use super::event::{Checkpoint, Effect, Event, LocalId, Out};
@@ -48,7 +48,7 @@ pub struct Agent {
     pub(super) queue: VecDeque<LocalId>,
     pub(super) volumes: BTreeMap<VolumeId, Volume>,
     pub(super) timers: Timers,
-    id_last: u64,
+    pub(super) id_last: u64,
     persist_last: u64,
     after: BTreeMap<u64, After>,
 }
@@ -70,6 +70,7 @@ pub(super) enum After {
     Start(LocalId),
     Publish(LocalId, u64),
     Confirm(LocalId, u64),
+    Tell(LocalId, u64),
 }
 
 impl Agent {
@@ -121,6 +122,7 @@ impl Agent {
             Event::VolumeRemoved { id, outcome } => self.on_volume_removed(id, outcome, out),
             Event::Mounted { id, outcome } => self.on_mounted(id, outcome, out),
             Event::Persisted { seq } => self.on_persisted(seq, out),
+            Event::Found { containers, others } => self.on_found(containers, others, out),
             Event::LauncherLost { cause } => self.on_launcher_lost(&cause, out),
             Event::Tick => {}
         }
@@ -182,12 +184,13 @@ impl Agent {
                     }
                 }
                 After::Confirm(id, taken) => self.confirm_to_executor(id, taken, out),
+                After::Tell(id, seq) => self.tell_process(id, seq, out),
             }
         }
     }
 
     /// What isn't launched has not been told of before, or is an executor whose tasks are.
-    fn on_not_launched(&mut self, id: LocalId, reason: mesos_plugin_api::v1::Reason, message: String, out: &mut Out) {
+    fn on_not_launched(&mut self, id: LocalId, reason: Reason, message: String, out: &mut Out) {
         if self.tasks.contains_key(&id) {
             self.on_task_not_launched(id, reason, message, out);
         } else {
@@ -219,10 +222,10 @@ impl Agent {
     fn on_launcher_lost(&mut self, cause: &str, out: &mut Out) {
         let message = format!("the launcher is gone, and with it the news of what it had launched: {cause}");
         for id in self.executors.keys().copied().collect::<Vec<_>>() {
-            self.lose_executor(id, &message, out);
+            self.lose_executor(id, Reason::LauncherLost, &message, out);
         }
         for id in self.tasks.keys().copied().collect::<Vec<_>>() {
-            self.lose_task(id, &message, out);
+            self.lose_task(id, Reason::LauncherLost, &message, out);
         }
         out.push(Effect::Exit { message });
     }

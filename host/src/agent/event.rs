@@ -1,15 +1,14 @@
 //! What happens to an agent, and what it wants done: data both, so that tests and the simulator can read, delay and drop it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use mesos_plugin_api::v1::executor::Frame;
-use mesos_plugin_api::v1::{
-    CommandInfo, ExecutorInfo, ExitStatus, FrameworkId, FrameworkInfo, PluginRef, Reason, TaskId, TaskInfo, TaskStatus,
-};
+use mesos_plugin_api::v1::{ExitStatus, FrameworkId, Reason, TaskId};
 
+pub use super::checkpoint::{Checkpoint, ExecutorLaunch, Launch, TaskLaunch};
 use super::volumes::Mount;
 use crate::protocol::{VolumeId, VolumeRecord, agent_call, agent_event};
 
@@ -117,6 +116,14 @@ pub enum Event {
         /// As in [`Effect::Persist`].
         seq: u64,
     },
+    /// What there is of everything that was launched: the first event of an agent that was recovered, and again when another
+    /// launcher has taken the place of one that died.
+    Found {
+        /// Those that are known to somebody.
+        containers: BTreeMap<LocalId, Found>,
+        /// What has become of the others.
+        others: Others,
+    },
     /// The launcher is gone, and with it the news of everything that it had launched.
     LauncherLost {
         /// For people.
@@ -124,6 +131,37 @@ pub enum Event {
     },
     /// A deadline has come.
     Tick,
+}
+
+/// A container that somebody knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// It is about to run; what comes of it is told.
+    Launching,
+    /// It runs; its end is told.
+    Running,
+    /// It has ended.
+    Exited {
+        /// How.
+        exit: ExitStatus,
+        /// As in [`Event::Exited`].
+        last_words: Option<String>,
+        /// As in [`Event::Exited`].
+        output_bytes: Option<u64>,
+    },
+    /// It never ran.
+    Failed(Refusal),
+}
+
+/// What has become of containers that nobody knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Others {
+    /// The launcher that was asked for them never heard of them.
+    Unstarted,
+    /// The launcher that knew them has died.
+    Lost,
+    /// The machine was started anew.
+    Rebooted,
 }
 
 /// Why something could not be made ready for a launch.
@@ -229,131 +267,6 @@ pub enum Effect {
         /// For people.
         message: String,
     },
-}
-
-/// What survives the death of the agent's process.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Checkpoint {
-    /// The master's name for this agent, and the master's epoch.
-    Registered {
-        /// The name.
-        agent_id: mesos_plugin_api::v1::AgentId,
-        /// The epoch.
-        epoch: u64,
-    },
-    /// A task or an executor is about to start.
-    Launch {
-        /// Which.
-        id: LocalId,
-        /// All that is needed to find it again.
-        launch: Launch,
-    },
-    /// A task is about to be given to an executor.
-    Task {
-        /// Which.
-        id: LocalId,
-        /// The executor.
-        executor: LocalId,
-        /// The task.
-        task: TaskLaunch,
-    },
-    /// What an executor's process has sent was taken up to and with this number.
-    Taken {
-        /// The executor.
-        id: LocalId,
-        /// The number.
-        seq: u64,
-    },
-    /// A task's state is about to be told.
-    Update {
-        /// Whose.
-        id: LocalId,
-        /// The state.
-        status: TaskStatus,
-    },
-    /// An update was acknowledged.
-    Acknowledged {
-        /// Whose.
-        id: LocalId,
-        /// Which.
-        update_seq: u64,
-    },
-    /// Nobody will ask for it again.
-    Forgotten {
-        /// Which.
-        id: LocalId,
-    },
-}
-
-/// A process to launch.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Launch {
-    /// A command task.
-    Task(TaskLaunch),
-    /// The executor half of a plugin.
-    Executor(ExecutorLaunch),
-}
-
-/// A task and where it belongs.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TaskLaunch {
-    /// Its framework; always with an id.
-    pub framework: Arc<FrameworkInfo>,
-    /// The task.
-    pub task: Arc<TaskInfo>,
-    /// Its gang.
-    pub gang_id: Option<String>,
-    /// The agent's name for itself, for the task's environment.
-    pub agent_id: mesos_plugin_api::v1::AgentId,
-    /// Where it runs.
-    pub sandbox: PathBuf,
-}
-
-/// An executor and where it belongs.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ExecutorLaunch {
-    /// Its framework; always with an id.
-    pub framework: Arc<FrameworkInfo>,
-    /// The executor.
-    pub executor: Arc<ExecutorInfo>,
-    /// The agent's name for itself.
-    pub agent_id: mesos_plugin_api::v1::AgentId,
-    /// Where it runs.
-    pub sandbox: PathBuf,
-}
-
-impl Launch {
-    /// Whose it is.
-    pub fn framework(&self) -> &FrameworkInfo {
-        match self {
-            Self::Task(task) => &task.framework,
-            Self::Executor(executor) => &executor.framework,
-        }
-    }
-
-    /// Where it runs.
-    pub fn sandbox(&self) -> &PathBuf {
-        match self {
-            Self::Task(task) => &task.sandbox,
-            Self::Executor(executor) => &executor.sandbox,
-        }
-    }
-
-    /// What is to be run, and as whom; of an executor only what surrounds it.
-    pub fn command(&self) -> Option<&CommandInfo> {
-        match self {
-            Self::Task(task) => task.task.command.as_ref(),
-            Self::Executor(executor) => executor.executor.command.as_ref(),
-        }
-    }
-
-    /// The plugin that it needs.
-    pub fn plugin(&self) -> Option<&PluginRef> {
-        match self {
-            Self::Task(_) => None,
-            Self::Executor(executor) => Some(&executor.executor.plugin),
-        }
-    }
 }
 
 /// One event's moment and the effects so far.

@@ -9,6 +9,7 @@ use super::event::{Checkpoint, Effect, LocalId, Out, back_off};
 use super::executors::{
     EXECUTOR_FRAME_BYTES_MAX, EXECUTOR_FRAMES_MAX, EXECUTOR_WINDOW, MESSAGE_RETRY, MESSAGE_RETRY_MAX, Phase, ToProcess,
 };
+use super::tasks::Phase as TaskPhase;
 use super::timers::Timer;
 use crate::protocol::{ExecutorMessage, ExecutorMessageAcknowledge, agent_call};
 
@@ -31,23 +32,35 @@ impl Agent {
         let mut tell = |frame| out.push(Effect::SendExecutor { id, frame: Frame { frame: Some(frame) } });
         tell(frame::Frame::Welcome(welcome));
         tell(frame::Frame::Confirm(executor.from_process.taken()));
-        for (seq, item) in executor.to_process.iter() {
+        for (seq, item) in executor.to_process.iter().filter(|(_, item)| item.durable) {
             tell(frame::Frame::Numbered(Numbered { seq, body: Some(item.body.clone()) }));
         }
         if first && executor.is_stopping() {
             // It was told to end while nobody knew yet whether it runs.
             self.shut_down(id, out);
-        } else if first {
+        } else {
             for task in executor.tasks.clone() {
-                self.tell_of_task(task, id, out);
+                if self.tasks[&task].phase == (TaskPhase::WithExecutor { executor: id, given: false }) {
+                    self.tell_of_task(task, id, out);
+                }
             }
         }
     }
 
+    /// Its process hears of it when that is durable: a number that it has seen is never another frame's.
     pub(super) fn to_process(&mut self, id: LocalId, body: Body, scheduler_seq: Option<(u64, u64)>, out: &mut Out) {
         let executor = self.executors.get_mut(&id).expect("the caller has it");
-        let seq = executor.to_process.push(ToProcess { body: body.clone(), scheduler_seq });
+        let seq =
+            executor.to_process.push(ToProcess { body: body.clone(), scheduler_seq, at: out.now, durable: false });
+        self.persist(Checkpoint::Tell { id, seq, body, scheduler_seq, at: out.now }, After::Tell(id, seq), out);
+    }
+
+    pub(super) fn tell_process(&mut self, id: LocalId, seq: u64, out: &mut Out) {
+        let Some(executor) = self.executors.get_mut(&id) else { return };
+        let Some(item) = executor.to_process.get_mut(seq) else { return };
+        item.durable = true;
         if executor.connected {
+            let body = executor.to_process.get_mut(seq).expect("it was just there").body.clone();
             let frame = frame::Frame::Numbered(Numbered { seq, body: Some(body) });
             out.push(Effect::SendExecutor { id, frame: Frame { frame: Some(frame) } });
         }
@@ -58,6 +71,9 @@ impl Agent {
         match frame.frame {
             Some(frame::Frame::Confirm(seq)) => {
                 let confirmed = executor.to_process.confirm(seq);
+                if !confirmed.is_empty() {
+                    self.persist(Checkpoint::Confirmed { id, seq }, After::Nothing, out);
+                }
                 if let Some(position) = confirmed.iter().filter_map(|item| item.scheduler_seq).max() {
                     self.acknowledge_to_scheduler(id, position, out);
                 }
@@ -107,9 +123,12 @@ impl Agent {
         let frame = executor.held.pop_front().expect("the caller has looked");
         assert!(executor.from_process.take(frame.seq), "held frames are in order");
         match frame.body {
-            Some(Body::Update(status)) => self.on_executor_update(id, status, out),
+            Some(Body::Update(status)) => self.on_executor_update(id, status, frame.seq, out),
             Some(Body::Message(data)) => {
                 let seq = executor.to_scheduler.push(data.clone());
+                // Sent at once: after a crash the process says the same again, and it gets the same number.
+                let kept = Checkpoint::Message { id, taken: frame.seq, seq, data: data.clone() };
+                self.persist(kept, After::Nothing, out);
                 self.send_message(id, seq, data, out);
                 if self.timers.at(Timer::ResendMessages(id)).is_none() {
                     self.timers.set(Timer::ResendMessages(id), out.now + MESSAGE_RETRY);
@@ -125,7 +144,7 @@ impl Agent {
         }
     }
 
-    fn on_executor_update(&mut self, executor: LocalId, status: TaskStatus, out: &mut Out) {
+    fn on_executor_update(&mut self, executor: LocalId, status: TaskStatus, taken: u64, out: &mut Out) {
         let key = (self.executors[&executor].framework_id.clone(), status.task_id.clone());
         let known = self.by_task.get(&key).copied();
         let Some(id) = known.filter(|id| self.tasks[id].executor() == Some(executor)) else {
@@ -149,7 +168,11 @@ impl Agent {
             message: status.message.or(verdict.map(|verdict| verdict.message)),
             ..status
         };
-        if terminal { self.end(id, status, out) } else { self.publish(id, status, out) }
+        if terminal {
+            self.end_taken(id, status, Some(taken), out)
+        } else {
+            self.publish_taken(id, status, Some(taken), out)
+        }
     }
 
     // ── its scheduler ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -222,6 +245,8 @@ impl Agent {
         }
         executor.retry = MESSAGE_RETRY;
         self.timers.cancel(Timer::ResendMessages(id));
+        self.persist(Checkpoint::MessageAcknowledged { id, seq: acknowledge.seq }, After::Nothing, out);
+        let executor = &self.executors[&id];
         if !executor.to_scheduler.is_empty() {
             self.timers.set(Timer::ResendMessages(id), out.now + MESSAGE_RETRY);
         }

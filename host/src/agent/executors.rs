@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mesos_plugin_api::Time;
 use mesos_plugin_api::v1::executor::{Kill, Numbered, Shutdown, numbered::Body};
 use mesos_plugin_api::v1::{ExecutorId, ExecutorInfo, ExitStatus, FrameworkId, Reason, TaskState, TaskStatus};
 
@@ -52,10 +53,10 @@ pub(super) struct Executor {
     pub sandbox: PathBuf,
     pub phase: Phase,
     /// No new tasks: it was told to end.
-    stopping: bool,
+    pub stopping: bool,
     pub connected: bool,
     /// How its process ended, until all that it had sent was read.
-    exited: Option<ExitStatus>,
+    pub exited: Option<ExitStatus>,
     last_words: Option<String>,
     /// Live tasks; those that it hasn't been told of too.
     pub tasks: BTreeSet<LocalId>,
@@ -67,7 +68,7 @@ pub(super) struct Executor {
     pub from_scheduler: Inbox,
     pub retry: Duration,
     /// Why it ended, for its scheduler.
-    ended: Option<(Option<ExitStatus>, String)>,
+    pub ended: Option<(Option<ExitStatus>, String)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +86,10 @@ pub(super) struct ToProcess {
     pub body: Body,
     /// The scheduler's incarnation and number, if it is a message.
     pub scheduler_seq: Option<(u64, u64)>,
+    /// When it was numbered.
+    pub at: Time,
+    /// It is in a checkpoint, and may be told.
+    pub durable: bool,
 }
 
 impl ToProcess {
@@ -98,6 +103,27 @@ impl ToProcess {
 }
 
 impl Executor {
+    pub(super) fn new(framework_id: FrameworkId, info: Arc<ExecutorInfo>, sandbox: PathBuf, phase: Phase) -> Self {
+        Self {
+            framework_id,
+            info,
+            sandbox,
+            phase,
+            stopping: false,
+            connected: false,
+            exited: None,
+            last_words: None,
+            tasks: BTreeSet::new(),
+            to_process: Outbox::new(ToProcess::size),
+            from_process: Inbox::default(),
+            held: VecDeque::new(),
+            to_scheduler: Outbox::new(Vec::len),
+            from_scheduler: Inbox::default(),
+            retry: MESSAGE_RETRY,
+            ended: None,
+        }
+    }
+
     pub(super) fn is_live(&self) -> bool {
         self.phase != Phase::Ended
     }
@@ -124,7 +150,7 @@ impl Executor {
         self.to_scheduler.len() >= MESSAGES_PENDING_MAX || self.to_scheduler.bytes() >= MESSAGES_PENDING_BYTES_MAX
     }
 
-    fn grace(&self) -> Duration {
+    pub(super) fn grace(&self) -> Duration {
         self.info.shutdown_grace_ms.map_or(EXECUTOR_SHUTDOWN_GRACE, Duration::from_millis)
     }
 }
@@ -156,24 +182,8 @@ impl Agent {
         let framework_id = self.tasks[&task].framework_id.clone();
         self.free = self.free.checked_sub(&info.resources).expect("checked by the caller");
         let folder = self.settings.work_dir.join("executors").join(framework_id.as_str());
-        let executor = Executor {
-            sandbox: folder.join(info.id.as_str()),
-            info: Arc::new(info),
-            framework_id: framework_id.clone(),
-            phase: Phase::Checkpointing,
-            stopping: false,
-            connected: false,
-            exited: None,
-            last_words: None,
-            tasks: BTreeSet::new(),
-            to_process: Outbox::new(ToProcess::size),
-            from_process: Inbox::default(),
-            held: VecDeque::new(),
-            to_scheduler: Outbox::new(Vec::len),
-            from_scheduler: Inbox::default(),
-            retry: MESSAGE_RETRY,
-            ended: None,
-        };
+        let sandbox = folder.join(info.id.as_str());
+        let executor = Executor::new(framework_id.clone(), Arc::new(info), sandbox, Phase::Checkpointing);
         self.by_executor.insert((framework_id.clone(), executor.info.id.clone()), id);
         self.frameworks.get_mut(&framework_id).expect("its task is here").members.insert(id);
         self.executors.insert(id, executor);
@@ -187,7 +197,7 @@ impl Agent {
         self.executors.get(&executor).map(|executor| executor.sandbox.clone())
     }
 
-    fn executor_launch(&self, id: LocalId) -> Launch {
+    pub(super) fn executor_launch(&self, id: LocalId) -> Launch {
         let executor = &self.executors[&id];
         Launch::Executor(ExecutorLaunch {
             framework: self.frameworks[&executor.framework_id].info.clone(),
@@ -228,7 +238,7 @@ impl Agent {
 
     pub(super) fn on_executor_register_timeout(&mut self, id: LocalId, out: &mut Out) {
         let Some(executor) = self.executors.get_mut(&id) else { return };
-        if executor.phase == Phase::Launched && !executor.connected {
+        if executor.is_live() && executor.exited.is_none() && !executor.connected {
             executor.stopping = true;
             out.push(Effect::Signal { id, signal: SIGKILL });
         }
@@ -260,6 +270,7 @@ impl Agent {
         }
         let task = self.tasks.get_mut(&id).expect("live tasks are known");
         task.phase = TaskPhase::WithExecutor { executor, given: true };
+        task.began = Some(out.now);
         let info = (*task.info).clone();
         if let Some(at) = task.time_is_over(out.now) {
             self.timers.set(Timer::MaxDuration(id), at);
@@ -366,14 +377,18 @@ impl Agent {
             _ => (Reason::ExecutorUnregistered, " before it connected"),
         };
         let message = format!("its executor {executor_id} ended with {exit}{when}{words}");
-        let unknown = matches!(exit.how, None | Some(mesos_plugin_api::v1::exit_status::How::Unknown(_)));
-        let state = if unknown { TaskState::TaskLost } else { TaskState::TaskFailed };
-        self.end_executor(id, Some(exit), Verdict::new(state, reason, message), out);
+        let verdict = if exit.is_unknown() {
+            let message = format!("its executor {executor_id} has ended, but the system no longer says how{words}");
+            Verdict::new(TaskState::TaskLost, Reason::ExitUnknown, message)
+        } else {
+            Verdict::new(TaskState::TaskFailed, reason, message)
+        };
+        self.end_executor(id, Some(exit), verdict, out);
     }
 
-    pub(super) fn lose_executor(&mut self, id: LocalId, message: &str, out: &mut Out) {
+    pub(super) fn lose_executor(&mut self, id: LocalId, reason: Reason, message: &str, out: &mut Out) {
         if self.executors.get(&id).is_some_and(Executor::is_live) {
-            let verdict = Verdict::new(TaskState::TaskLost, Reason::LauncherLost, message);
+            let verdict = Verdict::new(TaskState::TaskLost, reason, message);
             self.end_executor(id, None, verdict, out);
         }
     }
@@ -396,6 +411,7 @@ impl Agent {
             let status = self.verdict_status(task, own.unwrap_or_else(|| verdict.clone()), out.now);
             self.end(task, TaskStatus { exit, ..status }, out);
         }
+        self.persist(Checkpoint::Ended { id, exit, message: verdict.message }, After::Nothing, out);
         self.tell_if_ended(id, out);
         self.place_queued(out);
     }

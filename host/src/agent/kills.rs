@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use mesos_plugin_api::v1::{FrameworkId, Reason, TaskState};
 
-use super::core::{Agent, SIGTERM};
-use super::event::{Effect, LocalId, Out};
+use super::core::{After, Agent, SIGTERM};
+use super::event::{Checkpoint, Effect, LocalId, Out};
 use super::tasks::{Phase, Verdict};
 use super::timers::Timer;
 use crate::protocol::KillTask;
@@ -37,15 +37,23 @@ impl Agent {
     /// The first verdict counts; a later kill may only shorten the grace.
     pub(super) fn kill(&mut self, id: LocalId, verdict: Verdict, grace: Duration, out: &mut Out) {
         let task = self.tasks.get_mut(&id).expect("the caller has it");
+        let before = task.verdict.clone();
         let verdict = task.verdict.get_or_insert((verdict, grace));
         verdict.1 = verdict.1.min(grace);
-        let verdict = verdict.0.clone();
-        match task.phase {
+        let ((verdict, grace_kept), phase) = (verdict.clone(), task.phase);
+        // A task that has ended, or ends now, says so itself.
+        if matches!(phase, Phase::Launching | Phase::Running | Phase::WithExecutor { given: true, .. })
+            && before.is_none_or(|(_, before)| grace_kept < before)
+        {
+            let grace_ms = u64::try_from(grace_kept.as_millis()).unwrap_or(u64::MAX);
+            self.persist(Checkpoint::Kill { id, verdict: verdict.clone(), grace_ms }, After::Nothing, out);
+        }
+        match phase {
             Phase::Ended | Phase::Launching => {}
             Phase::Running => self.terminate(id, grace, out),
             Phase::WithExecutor { executor, given: true } => self.kill_by_executor(id, executor, grace, out),
             Phase::Queued | Phase::Checkpointing | Phase::Preparing | Phase::WithExecutor { given: false, .. } => {
-                if task.phase == Phase::Preparing {
+                if phase == Phase::Preparing {
                     out.push(Effect::Abandon { id });
                 }
                 self.end(id, self.verdict_status(id, verdict, out.now), out);

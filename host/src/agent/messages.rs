@@ -23,6 +23,22 @@ impl<T> Outbox<T> {
         self.seq_last
     }
 
+    /// Takes an item from a checkpoint: it was numbered before.
+    pub(crate) fn restore(&mut self, seq: u64, item: T) {
+        self.seq_last = seq;
+        self.bytes += (self.size)(&item);
+        self.pending.push_back((seq, item));
+    }
+
+    /// Numbers go on after this one.
+    pub(crate) fn restore_last(&mut self, seq: u64) {
+        self.seq_last = self.seq_last.max(seq);
+    }
+
+    pub(crate) fn get_mut(&mut self, seq: u64) -> Option<&mut T> {
+        self.pending.iter_mut().find(|(number, _)| *number == seq).map(|(_, item)| item)
+    }
+
     /// Takes off all up to and with `seq`, in order.
     pub(crate) fn confirm(&mut self, seq: u64) -> Vec<T> {
         let mut confirmed = Vec::new();
@@ -83,6 +99,13 @@ impl Inbox {
         }
         self.taken = self.taken.max(settled);
         self.take(seq)
+    }
+
+    /// What a checkpoint says was taken.
+    pub(crate) fn restore(&mut self, incarnation: u64, taken: u64) {
+        if (incarnation, taken) > self.position() {
+            *self = Self { incarnation, taken };
+        }
     }
 
     pub(crate) fn taken(&self) -> u64 {

@@ -8,6 +8,9 @@
 //!                              ┌────┴────┐
 //!                              │  core   │  connection · tasks · updates · executors · messages
 //!                              └─────────┘
+//!                          Persist │ ▲ recover
+//!                                  ▼ │
+//!                              checkpoints
 //! ```
 //!
 //! The core decides and does no I/O; the shell carries out and decides nothing. The agent does not know what offers, roles or
@@ -16,6 +19,9 @@
 mod connection;
 mod core;
 mod event;
+mod checkpoint;
+mod recovery;
+mod snapshot;
 mod executors;
 mod exchange;
 pub(crate) mod messages;
@@ -30,10 +36,13 @@ pub mod shell;
 #[cfg(test)]
 mod tests;
 
+pub use checkpoint::{Checkpoint, ExecutorLaunch, Launch, Position, TaskLaunch};
 pub use connection::{RECONNECT_DELAY, RECONNECT_DELAY_MAX, REGISTER_TIMEOUT};
 pub use core::{Agent, Settings};
-pub use event::{Checkpoint, Effect, Event, ExecutorLaunch, Launch, LocalId, Refusal, TaskLaunch};
+pub use event::{Effect, Event, Found, LocalId, Others, Refusal};
 pub use executors::EXECUTOR_WINDOW;
-pub use shell::{AgentConfig, AgentError, AgentHandle, Bounds, Master, detect, start};
+pub use recovery::RecoveryError;
+pub use shell::{AgentConfig, AgentError, AgentHandle, Bounds, MachineFiles, Master, detect, start};
+pub use tasks::Verdict;
 pub use updates::{UPDATE_RETRY, UPDATE_RETRY_MAX};
 pub use volumes::Mount;

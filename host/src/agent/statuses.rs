@@ -27,6 +27,11 @@ impl Agent {
 
     /// Numbers a new state and tells it when it is durable; of a framework that was shut down nothing is told.
     pub(super) fn publish(&mut self, id: LocalId, status: TaskStatus, out: &mut Out) {
+        self.publish_taken(id, status, None, out);
+    }
+
+    /// As an executor said in this frame.
+    pub(super) fn publish_taken(&mut self, id: LocalId, status: TaskStatus, taken: Option<u64>, out: &mut Out) {
         let task = self.tasks.get_mut(&id).expect("the caller has it");
         let status = task.updates.push(status).clone();
         let seq = status.update_seq.expect("numbered just now");
@@ -34,7 +39,7 @@ impl Agent {
             return;
         }
         let terminal = status.state().is_terminal();
-        self.persist(Checkpoint::Update { id, status }, After::Publish(id, seq), out);
+        self.persist(Checkpoint::Update { id, status, taken }, After::Publish(id, seq), out);
         let soon = out.now + LATEST_STATE_DELAY;
         if terminal && self.timers.at(Timer::ResendUpdate(id)).is_some_and(|at| soon < at) {
             self.timers.set(Timer::ResendUpdate(id), soon);

@@ -39,6 +39,8 @@ pub(super) struct Task {
     /// It runs on what a gang gets then: it is killed so that nothing is left of it, in whatever phase it is.
     pub over_by: Option<Time>,
     pub mounting: Mounting,
+    /// When it ran, or was given to its executor; its time counts from then on.
+    pub began: Option<Time>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,10 +59,13 @@ pub(super) enum Phase {
 }
 
 /// What a task comes to that is ended from outside.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Verdict {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// Its last state.
     pub state: TaskState,
+    /// Why.
     pub reason: Reason,
+    /// For people.
     pub message: String,
 }
 
@@ -176,7 +181,8 @@ impl Agent {
         let updates = Updates::new(first);
         let (info, phase) = (Arc::new(task), Phase::Queued);
         let (verdict, mounting) = (None, Mounting::Not);
-        let task = Task { framework_id, info, gang_id, sandbox, phase, updates, verdict, over_by, mounting };
+        let task =
+            Task { framework_id, info, gang_id, sandbox, phase, updates, verdict, over_by, mounting, began: None };
         if let Some(by) = over_by {
             self.timers.set(Timer::MaxDuration(id), by - task.grace(None));
         }
@@ -284,6 +290,7 @@ impl Agent {
             gang_id: task.gang_id.clone(),
             agent_id: task.info.agent_id.clone(),
             sandbox: task.sandbox.clone(),
+            over_by: task.over_by,
         }
     }
 
@@ -314,6 +321,7 @@ impl Agent {
             return;
         }
         task.phase = Phase::Running;
+        task.began = Some(out.now);
         if let Some((_, grace)) = task.verdict {
             return self.terminate(id, grace, out);
         }
@@ -345,9 +353,9 @@ impl Agent {
         self.end(id, status, out);
     }
 
-    pub(super) fn lose_task(&mut self, id: LocalId, message: &str, out: &mut Out) {
+    pub(super) fn lose_task(&mut self, id: LocalId, reason: Reason, message: &str, out: &mut Out) {
         if self.tasks.get(&id).is_some_and(Task::is_live) {
-            let verdict = Verdict::new(TaskState::TaskLost, Reason::LauncherLost, message);
+            let verdict = Verdict::new(TaskState::TaskLost, reason, message);
             self.end(id, self.verdict_status(id, verdict, out.now), out);
         }
     }
@@ -358,6 +366,7 @@ impl Agent {
         assert_eq!(task.phase, Phase::Queued, "only what has no resources is refused");
         task.phase = Phase::Ended;
         self.timers.cancel(Timer::MaxDuration(id));
+        self.persist(Checkpoint::Refused { id, task: self.task_launch(id) }, After::Nothing, out);
         self.publish(id, status, out);
         self.tell_if_never_launched(id, out);
     }
@@ -382,6 +391,11 @@ impl Agent {
 
     /// The one way to the end of what had resources.
     pub(super) fn end(&mut self, id: LocalId, status: TaskStatus, out: &mut Out) {
+        self.end_taken(id, status, None, out);
+    }
+
+    /// As an executor said in this frame.
+    pub(super) fn end_taken(&mut self, id: LocalId, status: TaskStatus, taken: Option<u64>, out: &mut Out) {
         let task = self.tasks.get_mut(&id).expect("the caller has it");
         assert!(task.is_live() && status.state().is_terminal(), "a task ends once");
         let was = std::mem::replace(&mut task.phase, Phase::Ended);
@@ -392,7 +406,7 @@ impl Agent {
         self.timers.cancel(Timer::MaxDuration(id));
         self.timers.cancel(Timer::KillGrace(id));
         out.push(Effect::Ended { id });
-        self.publish(id, status, out);
+        self.publish_taken(id, status, taken, out);
         if let (true, Phase::WithExecutor { executor, .. }) = (executor, was) {
             self.leave_executor(id, executor, out);
         }
@@ -414,8 +428,10 @@ impl Agent {
 fn by_exit(exit: &ExitStatus) -> Verdict {
     let (state, message) = if exit.success() {
         (TaskState::TaskFinished, "the command ended with exit code 0".to_string())
-    } else if exit.how == ExitStatus::unknown().how || exit.how.is_none() {
-        (TaskState::TaskLost, format!("the command ended with {exit}"))
+    } else if exit.is_unknown() {
+        let message =
+            "the command has ended, but the system no longer says how: its launcher was gone; look at its output";
+        return Verdict::new(TaskState::TaskLost, Reason::ExitUnknown, message);
     } else {
         (TaskState::TaskFailed, format!("the command ended with {exit}"))
     };

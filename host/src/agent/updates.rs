@@ -44,6 +44,20 @@ impl Updates {
         &self.latest
     }
 
+    /// Takes a state from a checkpoint: it was numbered before.
+    pub(super) fn restore(&mut self, status: TaskStatus) {
+        self.seq_last = status.update_seq.unwrap_or(self.seq_last + 1);
+        self.latest = status.clone();
+        self.pending.push_back(Pending { status, durable: true });
+    }
+
+    /// Those that wait for an acknowledgement, or the last one, and whether that was acknowledged.
+    pub(super) fn kept(&self) -> (Vec<TaskStatus>, bool) {
+        let is_acknowledged = self.pending.is_empty();
+        let latest = (is_acknowledged && self.seq_last > 0).then(|| self.latest.clone());
+        (self.pending.iter().map(|pending| pending.status.clone()).chain(latest).collect(), is_acknowledged)
+    }
+
     /// It survives the agent's process. Returns whether it is the one to tell now.
     pub(super) fn durable(&mut self, seq: u64) -> bool {
         let pending = self.pending.iter_mut().find(|pending| pending.status.update_seq == Some(seq));

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use mesos_plugin_api::v1::{Attribute, Resources};
 use thiserror::Error;
 
-use crate::agent::{self, AgentConfig, AgentError, AgentHandle, Bounds};
+use crate::agent::{self, AgentConfig, AgentError, AgentHandle, Bounds, MachineFiles};
 use crate::hex::{fresh_random, hex};
 use crate::launcher::{AgentLoss, SharedFolder};
 use crate::master::MasterConfig;
@@ -125,6 +125,7 @@ impl ClusterBuilder {
                 shared_folder: Some(cluster.folder.path().to_owned()),
                 program: self.program.clone(),
                 bounds: Bounds::default(),
+                machine: MachineFiles::default(),
             };
             let agent = agent::start(config, agent::Master::Local(cluster.master.local())).await?;
             cluster.agents.push(agent);

@@ -47,6 +47,7 @@ pub use spec::{ExtraFd, LaunchSpec, Rlimit, User};
 pub use start::{StartError, connect, run_if_launcher, start, start_program};
 
 pub(crate) use folder::SharedFolder;
+pub(crate) use processes::start_time;
 
 /// What this program's launcher and clients speak. Fields are only added, so that an older launcher serves a newer agent.
 pub const PROTOCOL_VERSION: u32 = 1;

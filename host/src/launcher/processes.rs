@@ -77,7 +77,7 @@ pub(super) fn marks(pid: i32) -> Option<Marks> {
 }
 
 /// Clock ticks between boot and the start of a process.
-pub(super) fn start_time(pid: i32) -> Option<u64> {
+pub(crate) fn start_time(pid: i32) -> Option<u64> {
     stat(pid)?.fields().nth(19)?.parse().ok()
 }
 

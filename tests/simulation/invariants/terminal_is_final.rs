@@ -38,7 +38,7 @@ impl Invariant for TerminalIsFinal {
                     self.seen.insert((*scheduler, task.clone()), state);
                 }
             }
-            Sight::AgentKept { agent, checkpoint: Checkpoint::Update { id, status } } => {
+            Sight::AgentKept { agent, checkpoint: Checkpoint::Update { id, status, .. } } => {
                 let end = self.kept.get(&(*agent, *id));
                 if let Some(end) = end {
                     return Err(format!(

@@ -2,11 +2,12 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mesos_plugin_api::v1::{Attribute, Resources};
 
+use crate::agent::recovery::RecoveryError;
 use crate::launcher::{AgentLoss, StartError};
 use crate::protocol::client::{LocalMaster, RemoteMaster};
 
@@ -36,6 +37,38 @@ pub struct AgentConfig {
     pub program: Option<PathBuf>,
     /// See [`Bounds`].
     pub bounds: Bounds,
+    /// What tells this machine, and its uptime, from others.
+    pub machine: MachineFiles,
+}
+
+/// Files that tell machines and boots apart.
+#[derive(Debug, Clone)]
+pub struct MachineFiles {
+    /// Another after each boot.
+    pub boot_id: PathBuf,
+    /// The same for as long as the machine is installed; it may be missing.
+    pub machine_id: PathBuf,
+}
+
+impl Default for MachineFiles {
+    fn default() -> Self {
+        Self { boot_id: "/proc/sys/kernel/random/boot_id".into(), machine_id: "/etc/machine-id".into() }
+    }
+}
+
+impl MachineFiles {
+    pub(super) fn boot_id(&self) -> Option<String> {
+        read_id(&self.boot_id)
+    }
+
+    pub(super) fn machine_id(&self) -> Option<String> {
+        read_id(&self.machine_id)
+    }
+}
+
+fn read_id(path: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(path).ok()?;
+    Some(text.trim().to_string()).filter(|id| !id.is_empty())
 }
 
 /// What an agent may keep on its disk.
@@ -92,6 +125,46 @@ pub enum AgentError {
         /// As the system says it.
         cause: io::Error,
     },
+    /// The checkpoints are another program's.
+    #[error(
+        "the checkpoints in {} were written by mesos {version}, which is newer than this one; start that version, or end its tasks \
+         and remove the file",
+        path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Who wrote it.
+        version: String,
+    },
+    /// The work folder was another's.
+    #[error(
+        "the work folder {} was copied or moved from {from}, where an agent of the same id may run; take it back there, or remove \
+         the file `checkpoints` in it to start as a new agent",
+        path.display()
+    )]
+    Copied {
+        /// The folder.
+        path: PathBuf,
+        /// Where it was.
+        from: String,
+    },
+    /// What runs here knows the machine by another name.
+    #[error(
+        "this agent was {before} and would be {now}, and {running} of its tasks and executors run; start it with --hostname \
+         {before}, or drain it first"
+    )]
+    Renamed {
+        /// Its name.
+        before: String,
+        /// The new one.
+        now: String,
+        /// How many.
+        running: usize,
+    },
+    /// What runs here doesn't fit.
+    #[error(transparent)]
+    Recovery(Box<RecoveryError>),
     /// The port for output can't be opened.
     #[error("cannot listen on {address}: {cause}; choose another port")]
     Listen {

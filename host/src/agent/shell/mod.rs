@@ -2,6 +2,7 @@
 
 mod as_user;
 pub(crate) mod bounds;
+mod checkpoints;
 mod config;
 pub mod detect;
 mod executors;
@@ -10,6 +11,7 @@ mod files;
 mod launches;
 mod link;
 mod processes;
+mod recovery;
 mod sandboxes;
 mod users;
 mod volumes;
@@ -18,7 +20,7 @@ mod work_dir;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,8 +29,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::Instant;
 
-pub use config::{AgentConfig, AgentError, Bounds, Master};
+pub use config::{AgentConfig, AgentError, Bounds, MachineFiles, Master};
 
+use self::checkpoints::Checkpoints;
 use self::executors::Executors;
 use self::fetcher::{Fetcher, MasterSlot};
 use self::files::{Execs, Files};
@@ -60,7 +63,7 @@ const LAUNCHING_PER_CORE_MAX: usize = 16;
 #[derive(Debug)]
 pub struct AgentHandle {
     port: u16,
-    stop: Option<oneshot::Sender<()>>,
+    stop: Option<oneshot::Sender<End>>,
     task: JoinHandle<Option<String>>,
 }
 
@@ -78,11 +81,20 @@ impl AgentHandle {
         }
     }
 
-    /// Kills all that runs here and waits until it is gone.
-    pub async fn stop(mut self) {
+    /// Kills all that runs here and waits until it is gone. The next agent in its folder is a new one.
+    pub async fn stop(self) {
+        self.end(End::Everything).await;
+    }
+
+    /// Ends the agent only. Its tasks run on and wait for the next agent in its folder, unless they are to be killed on its loss.
+    pub async fn leave(self) {
+        self.end(End::Agent).await;
+    }
+
+    async fn end(mut self, end: End) {
         if let Some(stop) = self.stop.take() {
             // It has ended by itself, otherwise.
-            let _ = stop.send(());
+            let _ = stop.send(end);
         }
         if !self.task.is_finished() {
             let _ = (&mut self.task).await;
@@ -90,32 +102,43 @@ impl AgentHandle {
     }
 }
 
+/// What ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Agent,
+    Everything,
+}
+
 /// Starts an agent on the current tokio runtime. It looks for its master by itself.
 ///
+/// What an agent before it has left in its folder, it takes up.
+///
 /// # Errors
-/// The work folder is another agent's, the port is taken, or there is no launcher.
+/// The work folder is another agent's, the port is taken, there is no launcher, or what runs here doesn't fit any more.
 pub async fn start(config: AgentConfig, master: Master) -> Result<AgentHandle, AgentError> {
     let work_dir = WorkDir::open(&config.work_dir)?;
     let listen_error = |cause| AgentError::Listen { address: config.listen, cause };
     let listener = tokio::net::TcpListener::bind(config.listen).await.map_err(listen_error)?;
     let port = listener.local_addr().map_err(listen_error)?.port();
-    let (launcher, launched) = start_launcher(&config, &work_dir.path).await?;
+    let volumes = Volumes::new(&work_dir.path);
+    let settings = Settings { volumes: volumes.find(), ..settings(&config, &work_dir, port) };
+    let recovered = recovery::recover(&config, &work_dir.path, settings)?;
+    let reached = recovery::reach_launcher(&config, &work_dir.path).await?;
+    let (launcher, launched) = LauncherClient::new(reached.connection).map_err(AgentError::Channel)?;
     let (events, inbox) = mpsc::channel(EVENTS_MAX);
     let executors = Executors::new(work_dir.secret.clone(), events.clone());
     let socket = executors.listen(&work_dir.executor_socket())?;
     let master_slot = MasterSlot::default();
-    let volumes = Volumes::new(&work_dir.path);
-    let core = Agent::new(Settings { volumes: volumes.find(), ..settings(&config, &work_dir, port) });
     let (stop, stopped) = oneshot::channel();
-    let incarnation = hex(&fresh_random::<4>());
     let (clock, sandboxes) = (Clock::default(), Arc::new(Sandboxes::new(&work_dir.path)));
-    let execs = Execs::new(launcher.clone(), &incarnation);
+    let execs = Execs::new(launcher.clone(), &hex(&fresh_random::<4>()));
     let secret = work_dir.secret.clone();
     let files = Files { sandboxes: sandboxes.clone(), secret, clock, execs: execs.clone() };
     let server = files::serve(files, listener, config.listen)?;
-    let shell = Shell {
+    let mut shell = Shell {
         clock,
-        core,
+        core: recovered.core,
+        checkpoints: recovered.checkpoints,
         master,
         link: None,
         opened: mpsc::channel(1),
@@ -134,7 +157,7 @@ pub async fn start(config: AgentConfig, master: Master) -> Result<AgentHandle, A
         master_slot,
         executors,
         events,
-        incarnation,
+        incarnation: recovered.containers,
         execs,
         outputs: bounds::Outputs::watch(config.bounds.output_bytes_max),
         program: config.program.clone().unwrap_or_else(own_program),
@@ -143,29 +166,13 @@ pub async fn start(config: AgentConfig, master: Master) -> Result<AgentHandle, A
         config,
         work_dir,
     };
+    shell.take_up(recovered.before, reached.left);
     let task = tokio::spawn(shell.run(launched, inbox, stopped));
     Ok(AgentHandle { port, stop: Some(stop), task })
 }
 
 fn own_program() -> PathBuf {
     std::env::current_exe().unwrap_or_else(|_| "/proc/self/exe".into())
-}
-
-/// Makes a process and waits for it, so not on a thread of the runtime.
-async fn start_launcher(config: &AgentConfig, work_dir: &Path) -> Result<(LauncherClient, LauncherEvents), AgentError> {
-    let program = config.program.clone().unwrap_or_else(|| "/proc/self/exe".into());
-    let (work_dir, policy, shared) = (work_dir.to_owned(), config.on_agent_loss, config.shared_folder.clone());
-    let started = tokio::task::spawn_blocking(move || {
-        // One that an agent before this one has left: its tasks are not known here and end with it.
-        if let Ok(mut before) = launcher::connect(&work_dir, policy)
-            && before.send([Request::Shutdown]).is_ok()
-        {
-            while let Ok(Some(_)) = before.next(STOP_TIMEOUT) {}
-        }
-        launcher::start_program(&program, &work_dir, policy, shared.as_deref())
-    });
-    let connection = started.await.expect("starting the launcher doesn't panic")?;
-    LauncherClient::new(connection).map_err(AgentError::Channel)
 }
 
 fn settings(config: &AgentConfig, work_dir: &WorkDir, port: u16) -> Settings {
@@ -180,7 +187,7 @@ fn settings(config: &AgentConfig, work_dir: &WorkDir, port: u16) -> Settings {
         },
         version: env!("CARGO_PKG_VERSION").to_string(),
         secret: work_dir.secret.clone(),
-        boot_id: std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|id| id.trim().to_string()),
+        boot_id: config.machine.boot_id(),
         work_dir: work_dir.path.clone(),
         volumes: Vec::new(),
     }
@@ -200,6 +207,7 @@ async fn news(
 struct Shell {
     clock: Clock,
     core: Agent,
+    checkpoints: Checkpoints,
     config: AgentConfig,
     work_dir: WorkDir,
     master: Master,
@@ -224,7 +232,7 @@ struct Shell {
     fetcher: Arc<Fetcher>,
     executors: Executors,
     events: mpsc::Sender<Event>,
-    /// Tells this process's containers from an earlier one's.
+    /// Begins the names of containers: tells this agent's from another one's.
     incarnation: String,
     execs: Execs,
     outputs: bounds::Outputs,
@@ -238,8 +246,10 @@ impl Shell {
         mut self,
         mut launched: LauncherEvents,
         mut inbox: mpsc::Receiver<Event>,
-        mut stopped: oneshot::Receiver<()>,
+        mut stopped: oneshot::Receiver<End>,
     ) -> Option<String> {
+        // Nobody is promised anything by an agent that can't go on.
+        let mut end = if self.keeps_tasks() { End::Agent } else { End::Everything };
         self.handle([Event::Started]);
         let mut news_at = None;
         while self.exit.is_none() {
@@ -248,7 +258,10 @@ impl Shell {
             let removal = self.attic.next_age_out();
             tokio::select! {
                 biased;
-                _ = &mut stopped => break,
+                said = &mut stopped => {
+                    end = said.unwrap_or(end);
+                    break;
+                }
                 events = news(&mut launched, news_at) => {
                     match events {
                         Ok(events) => self.on_launcher(events),
@@ -276,16 +289,17 @@ impl Shell {
             }
             self.flush();
         }
-        self.end(launched).await;
+        self.end(end, launched).await;
         self.exit
     }
 
+    /// Events that come together are one write of checkpoints.
     fn handle(&mut self, events: impl IntoIterator<Item = Event>) {
         let mut effects = Vec::new();
         for event in events {
             self.core.handle(self.clock.now(), event, &mut effects);
-            self.carry_out(&mut effects);
         }
+        self.carry_out(&mut effects);
     }
 
     /// Until nothing more follows from what was carried out at once.
@@ -296,6 +310,9 @@ impl Shell {
                 if let Some(event) = self.perform(effect) {
                     self.core.handle(self.clock.now(), event, &mut next);
                 }
+            }
+            if let Some(event) = self.commit() {
+                self.core.handle(self.clock.now(), event, &mut next);
             }
             std::mem::swap(effects, &mut next);
         }
@@ -308,8 +325,7 @@ impl Shell {
             Effect::Disconnect => self.drop_link(),
             Effect::Send(call) if self.link.is_some() => self.outgoing.push(AgentCall { call: Some(call) }),
             Effect::Send(_) => {}
-            // Nothing is kept over the end of this process yet.
-            Effect::Persist { seq, .. } => return Some(Event::Persisted { seq }),
+            Effect::Persist { seq, checkpoint } => self.checkpoints.add(seq, &checkpoint),
             Effect::Prepare { id, launch } => drop(self.waiting.insert(id, launch)),
             Effect::MakeVolume { record } => return self.make_volume(record),
             Effect::RemoveVolume { id } => self.remove_volume(id),
@@ -377,16 +393,23 @@ impl Shell {
         }
     }
 
-    /// Leaves nothing behind that it has started.
-    async fn end(&mut self, mut launched: LauncherEvents) {
+    async fn end(&mut self, end: End, launched: LauncherEvents) {
         self.servers.iter().for_each(AbortHandle::abort);
         self.link = None;
         self.processes.values().for_each(Process::abandon);
+        if end == End::Everything || !self.keeps_tasks() {
+            self.end_everything(launched).await;
+        }
+    }
+
+    /// Leaves nothing behind that it has started.
+    async fn end_everything(&mut self, mut launched: LauncherEvents) {
         let over = async {
             // Its end is the end of its events.
             let asked = self.launcher.send(vec![Request::Shutdown]).await;
             while asked.is_ok() && launched.next().await.is_ok() {}
             self.work_dir.launcher_gone().await;
+            self.checkpoints.remove();
         };
         if tokio::time::timeout(STOP_TIMEOUT, over).await.is_err() {
             tracing::warn!("the launcher did not end in time; see launcher.log in {}", self.work_dir.path.display());

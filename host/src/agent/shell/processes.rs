@@ -15,8 +15,9 @@ use super::launches::{ExecutorPlace, Launching, OUTPUTS};
 use super::sandboxes::{self, Key, Owner, Place};
 use super::users::Account;
 use super::work_dir::WorkDir;
-use crate::agent::event::{Event, Launch, LocalId, Refusal, TaskLaunch};
+use crate::agent::event::{Event, Found, Launch, LocalId, Refusal, TaskLaunch};
 use crate::launcher::{self, LaunchFailed, Request, Scope};
+use crate::protocol::ProcessKept;
 
 /// Bytes of an executor's standard error that are looked at for its last line.
 const LAST_LINE_MAX: u64 = 1000;
@@ -28,6 +29,8 @@ pub(super) struct Process {
     preparing: Option<AbortHandle>,
     /// Ended without a trace: the sandbox is as it was made.
     is_untouched: bool,
+    /// Of a container that runs.
+    pub main: Option<ProcessKept>,
 }
 
 enum Kind {
@@ -71,7 +74,7 @@ impl Shell {
             self.sandboxes.add(key(task), &sandbox, Some(place.clone()));
         }
         let work = Work::of(&place, &self.fetcher, &self.work_dir);
-        let mut process = Process { kind: Kind::Own(place), sandbox, preparing: None, is_untouched: false };
+        let mut process = Process { kind: Kind::Own(place), sandbox, preparing: None, is_untouched: false, main: None };
         let answer = match work {
             None => Some(Event::Prepared { id, outcome: Ok(()) }),
             Some(work) => {
@@ -129,7 +132,7 @@ impl Shell {
         }
         self.sandboxes.add((framework.clone(), task.clone()), &shared, None);
         let kind = Kind::Shared { framework_id: framework, task_id: task };
-        self.processes.insert(id, Process { kind, sandbox: own, preparing: None, is_untouched: false });
+        self.processes.insert(id, Process { kind, sandbox: own, preparing: None, is_untouched: false, main: None });
     }
 
     // ── launch to end ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -162,6 +165,10 @@ impl Shell {
         let Some(process) = self.processes.remove(&id) else { return };
         process.abandon();
         self.outputs.ended(id.0);
+        if matches!(process.kind, Kind::Own(_)) {
+            // Not before: what the launcher knows is known to the next agent, and so is what is written down now.
+            self.requests.push(Request::Release { container: self.container(id) });
+        }
         match process.kind {
             Kind::Own(place) => match &place.launch {
                 Launch::Task(task) if self.sandboxes.end(key(task), process.is_untouched) => {
@@ -179,6 +186,87 @@ impl Shell {
             }
         }
         self.clean();
+    }
+
+    /// What the core doesn't have ends here.
+    fn release_if_unknown(&mut self, container: &str) {
+        if !self.id_of(container).is_some_and(|id| self.processes.contains_key(&id)) {
+            self.requests.push(Request::Release { container: container.to_string() });
+        }
+    }
+
+    fn keep_process(&mut self, id: LocalId, launched: &launcher::Launched) {
+        let main = ProcessKept { pid: launched.pid, start_time: launched.start_time };
+        if let Some(process) = self.processes.get_mut(&id) {
+            process.main = Some(main);
+            self.checkpoints.add_process(id, main);
+        }
+    }
+
+    // ── what an agent before this one has launched ─────────────────────────────────────────────────────────────────────
+
+    /// As if it had been launched by this process.
+    pub(super) fn restore(&mut self, id: LocalId, launch: Launch, main: Option<ProcessKept>) {
+        let user = launch.command().and_then(|command| command.user.as_deref()).unwrap_or(&launch.framework().user);
+        let account = match self.users.account(user) {
+            Ok(account) => account,
+            Err(message) => return tracing::warn!("a task that runs here has lost its user: {message}"),
+        };
+        let sandbox = launch.sandbox().clone();
+        self.attic.keep(&sandbox);
+        self.outputs.started(id.0, OUTPUTS.map(|name| sandbox.join(name)).into());
+        let place = Arc::new(Place { launch, account });
+        match &place.launch {
+            Launch::Task(task) => self.sandboxes.add(key(task), &sandbox, Some(place.clone())),
+            Launch::Executor(_) => drop(self.executors.expect(id, &self.container(id))),
+        }
+        let process = Process { kind: Kind::Own(place), sandbox, preparing: None, is_untouched: false, main };
+        self.processes.insert(id, process);
+    }
+
+    pub(super) fn restore_shared(&mut self, id: LocalId, task: &TaskLaunch) {
+        let (framework_id, task_id) = key(task);
+        let own = self.work_dir.path.join("sandboxes").join(framework_id.as_str()).join(task_id.as_str());
+        self.attic.keep(&own);
+        self.sandboxes.add((framework_id.clone(), task_id.clone()), &task.sandbox, None);
+        let kind = Kind::Shared { framework_id, task_id };
+        self.processes.insert(id, Process { kind, sandbox: own, preparing: None, is_untouched: false, main: None });
+    }
+
+    /// Of one container that the launcher has: whose it is, and how it stands. What nobody knows is ended.
+    pub(super) fn found(&mut self, listed: launcher::Listed) -> Option<(LocalId, Found)> {
+        match listed {
+            launcher::Listed::Launching { container } => {
+                let id = self.known(&container)?;
+                self.launching.insert(id);
+                Some((id, Found::Launching))
+            }
+            launcher::Listed::Running(launched) => {
+                let id = self.known(&launched.container)?;
+                self.keep_process(id, &launched);
+                Some((id, Found::Running))
+            }
+            launcher::Listed::Exited(exited) => match self.on_exited(exited)? {
+                Event::Exited { id, exit, last_words, output_bytes } => {
+                    Some((id, Found::Exited { exit, last_words, output_bytes }))
+                }
+                other => unreachable!("the end of a container is told as one, not as {other:?}"),
+            },
+            launcher::Listed::Failed(failed) => match self.on_launch_failed(failed)? {
+                Event::LaunchFailed { id, refusal } => Some((id, Found::Failed(refusal))),
+                other => unreachable!("a launch that failed is told as one, not as {other:?}"),
+            },
+        }
+    }
+
+    fn known(&mut self, container: &str) -> Option<LocalId> {
+        let known = self.id_of(container).filter(|id| self.processes.contains_key(id));
+        // What an executor has launched is its own.
+        if known.is_none() && !container.contains('/') {
+            let (container, scope) = (container.to_string(), Scope::WholeContainer);
+            self.requests.push(Request::Signal { container, signal: libc::SIGKILL, scope });
+        }
+        known
     }
 
     fn container(&self, id: LocalId) -> String {
@@ -201,6 +289,7 @@ impl Shell {
             launcher::Event::Launched(launched) => {
                 let id = self.id_of(&launched.container)?;
                 self.launching.remove(&id);
+                self.keep_process(id, &launched);
                 Some(Event::Launched { id })
             }
             launcher::Event::LaunchFailed(failed) => self.on_launch_failed(failed),
@@ -221,7 +310,7 @@ impl Shell {
         let full = [libc::ENOSPC, libc::EDQUOT].contains(&failed.errno);
         let reason = if full { Reason::SandboxFull } else { Reason::CommandNotLaunched };
         let refusal = Refusal { reason, message: failed.message.clone() };
-        self.requests.push(Request::Release { container: failed.container.clone() });
+        self.release_if_unknown(&failed.container);
         self.execs.over(&failed.container, Err(failed.message));
         let id = self.id_of(&failed.container)?;
         self.launching.remove(&id);
@@ -234,7 +323,7 @@ impl Shell {
             launcher::ExitStatus::Signal { signal, .. } => ExitStatus { how: Some(How::Signal(signal)) },
             launcher::ExitStatus::Unknown => ExitStatus::unknown(),
         };
-        self.requests.push(Request::Release { container: exited.container.clone() });
+        self.release_if_unknown(&exited.container);
         if exited.leftover > 0 {
             tracing::warn!("{} processes of container {} can't be killed", exited.leftover, exited.container);
         }

@@ -1,7 +1,7 @@
 //! The folder that belongs to one agent.
 //!
 //! ```text
-//! agent.lock  agent.secret  executor.sock  launcher.{sock,lock,log}
+//! agent.lock  agent.secret  checkpoints  executor.sock  launcher.{sock,lock,log}
 //! sandboxes/FRAMEWORK/TASK   executors/FRAMEWORK/EXECUTOR   plugins/SHA256.so   cache/
 //! volumes/USER/FRAMEWORK/NAME
 //! ```

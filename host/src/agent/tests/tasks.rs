@@ -93,7 +93,8 @@ fn an_exit_says_how_it_was() {
         env.acknowledge("t", 1);
         env.exited(1, exit);
         let end = env.last();
-        assert_eq!((end.state(), end.exit, end.reason()), (state, Some(exit), Reason::CommandExited));
+        let reason = if exit.is_unknown() { Reason::ExitUnknown } else { Reason::CommandExited };
+        assert_eq!((end.state(), end.exit, end.reason()), (state, Some(exit), reason));
     }
 }
 

@@ -9,7 +9,7 @@ use mesos_plugin_api::v1::{
 };
 use tokio::sync::mpsc;
 
-use crate::agent::{AgentConfig, AgentHandle, Bounds, Master, start};
+use crate::agent::{AgentConfig, AgentHandle, Bounds, MachineFiles, Master, start};
 use crate::launcher::AgentLoss;
 use crate::master::BlobStore;
 use crate::protocol::client::{Connect, LocalMaster};
@@ -221,6 +221,7 @@ pub(super) fn config(work_dir: &Path) -> AgentConfig {
         shared_folder: None,
         program: None,
         bounds: Bounds::default(),
+        machine: MachineFiles::default(),
     }
 }
 

@@ -1,0 +1,172 @@
+//! Agents and launchers that die, and agents that are started in their place: what runs goes on.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use harness::{Cluster, Mpi, Running, or_skip, poll, programs};
+use nix::sys::signal::Signal;
+
+/// How long things may take on a slow and busy machine.
+const SOON: Duration = Duration::from_secs(30);
+
+/// A master, and an agent that keeps its tasks when it dies.
+struct Env {
+    cluster: Cluster,
+    agent: Option<Running>,
+    gate: PathBuf,
+}
+
+impl Env {
+    fn new() -> Env {
+        let cluster = Cluster::on_loopback(0);
+        let gate = cluster.home.work().join("gate");
+        let mut env = Env { cluster, agent: None, gate };
+        env.start_agent(&[]);
+        env.cluster.wait_for_agents(1);
+        env
+    }
+
+    fn work_dir(&self) -> PathBuf {
+        self.cluster.home.folder().join("agent")
+    }
+
+    fn start_agent(&mut self, more: &[&str]) {
+        let running = self.agent_with(&self.work_dir(), more);
+        self.agent = Some(running);
+    }
+
+    /// What is given in `more` counts.
+    fn agent_with(&self, folder: &Path, more: &[&str]) -> Running {
+        let resources = if more.contains(&"--resources") { &[][..] } else { &["--resources", "cpus:4;mem:4096"][..] };
+        let cmd =
+            self.cluster.home.cmd(["agent", "--master", self.cluster.address(), "--ip", "127.0.0.1", "--port", "0"]);
+        let cmd = cmd.args(["--hostname", "m1"]).args(resources).args(more).arg("--work-dir").arg(folder);
+        cmd.limit(Duration::from_secs(300)).start()
+    }
+
+    fn kill_agent(&mut self) {
+        let agent = self.agent.take().expect("it runs");
+        agent.signal(Signal::SIGKILL);
+        agent.wait();
+    }
+
+    fn launcher(&self) -> Option<i32> {
+        let of = |process: &harness::processes::Process| process.command.starts_with("mesos-launcher");
+        self.cluster.home.processes().into_iter().find(of).map(|process| process.pid)
+    }
+
+    /// The processes of a program, in order.
+    fn pids_of(&self, program: &Path) -> Vec<i32> {
+        let name = program.display().to_string();
+        let all = self.cluster.home.processes().into_iter();
+        all.filter(|process| process.command.starts_with(&name)).map(|process| process.pid).collect()
+    }
+
+    /// Waits until the process of a task that said which it is has ended.
+    fn wait_for_end_of(&self, running: &Running) {
+        let pid: i32 = running.stdout().split_whitespace().nth(1).and_then(|pid| pid.parse().ok()).expect("it said so");
+        poll::until(SOON, "the end of the task's process", || {
+            (!self.cluster.home.processes().iter().any(|process| process.pid == pid)).then_some(())
+        });
+    }
+
+    fn open_gate(&self) {
+        fs::write(&self.gate, "").expect("our folder");
+    }
+
+    /// A task that says which process it is, waits for the gate, and ends with that code.
+    fn waiting(&self, code: i32) -> Running {
+        let gate = self.gate.display();
+        let script = format!("echo up $$; while [ ! -e {gate} ]; do sleep 0.05; done; echo done $$; exit {code}");
+        let mut running = self.cluster.mesos(["run", "--", "sh", "-c", &script]).start();
+        running.wait_for_lines(1, "its first line", |line| line.starts_with("up "));
+        running
+    }
+
+    fn wait_for_tasks(&self, wanted: &[String]) {
+        poll::until(SOON, "the tasks of before", || {
+            let listed = self.cluster.mesos(["tasks", "--output", "quiet"]).run();
+            let ids: Vec<String> = listed.stdout.lines().map(str::to_string).collect();
+            (listed.code == Some(0) && ids == wanted).then_some(())
+        });
+    }
+
+    /// Waits until the agent is connected.
+    fn wait_for_agent(&self) {
+        poll::until(SOON, "the agent", || {
+            let listed = self.cluster.mesos(["agents", "--output", "json"]).run();
+            (listed.code == Some(0) && listed.stdout.contains("\"connected\": true")).then_some(())
+        });
+    }
+
+    fn stop(mut self) {
+        let agent = self.agent.take().expect("it runs");
+        agent.signal(Signal::SIGUSR1);
+        agent.wait().expect_success();
+        self.cluster.stop_and_assert_nothing_left();
+    }
+}
+
+/// The process of a task that says `up PID` and `done PID`: the same all the time.
+fn same_process(stdout: &str) -> i32 {
+    let words: Vec<&str> = stdout.split_whitespace().collect();
+    assert!(
+        matches!(words[..], ["up", first, "done", last] if first == last),
+        "each line once, one process: {stdout:?}"
+    );
+    words[1].parse().expect("a pid")
+}
+
+#[test]
+fn a_task_goes_on_when_its_agent_is_killed_and_started_again() {
+    let mut env = Env::new();
+    let running = env.waiting(7);
+    let (tasks, agents, launcher) = (env.cluster.ids("tasks"), env.cluster.ids("agents"), env.launcher());
+    for _ in 0..2 {
+        env.kill_agent();
+        env.start_agent(&[]);
+        env.wait_for_agent();
+        env.wait_for_tasks(&tasks);
+        assert_eq!(env.cluster.ids("agents"), agents, "it has the same id");
+        assert_eq!(env.launcher(), launcher, "it lives on");
+    }
+    env.open_gate();
+    let ended = running.wait().expect_code(7);
+    same_process(&ended.stdout);
+    env.stop();
+}
+
+#[test]
+fn a_task_that_ends_without_its_agent_is_heard_of_once() {
+    let mut env = Env::new();
+    let running = env.waiting(7);
+    env.kill_agent();
+    env.open_gate();
+    env.wait_for_end_of(&running);
+    env.start_agent(&[]);
+    let ended = running.wait().expect_code(7);
+    same_process(&ended.stdout);
+    env.stop();
+}
+
+#[test]
+fn an_mpi_job_goes_on_when_its_agent_is_killed() {
+    let mpi = or_skip!(Mpi::mpich());
+    let mut env = Env::new();
+    let forever = programs::compiled(&mpi, "forever");
+    let mut running = env.cluster.mesos(["run-mpi", "-n", "4"]).arg(&forever).start();
+    running.wait_for_lines(4, "ranks that are up", |line| line.ends_with("is up"));
+    let tasks = env.cluster.ids("tasks");
+    let before = env.pids_of(&forever);
+    assert_eq!(before.len(), 4);
+    env.kill_agent();
+    env.start_agent(&[]);
+    env.wait_for_agent();
+    env.wait_for_tasks(&tasks);
+    assert_eq!(env.pids_of(&forever), before, "the same processes");
+    running.ctrl_c();
+    running.wait().expect_code(130);
+    env.wait_for_tasks(&[]);
+    env.stop();
+}
