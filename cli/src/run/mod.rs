@@ -191,6 +191,8 @@ impl RunFramework {
         let Some(live) = self.live.get_mut(&status.task_id) else { return };
         let state = status.state();
         let ran = state == TaskState::TaskRunning || status.exit.is_some();
+        let unreachable = state == TaskState::TaskUnreachable;
+        let was_unreachable = std::mem::replace(&mut live.unreachable, unreachable);
         if ran && self.job.follow && live.output == Output::Unseen {
             live.output = Output::Waits;
             self.await_output(now, &status.task_id, calls);
@@ -199,12 +201,10 @@ impl RunFramework {
             calls.progress(Progress { id: WAITING_BAR.into(), end: Some(true), ..Progress::default() });
         }
         // It may run on where nobody sees it. Whoever wants to end doesn't wait for it; it ends when it is seen again.
-        let unreachable = state == TaskState::TaskUnreachable;
-        if unreachable && !self.killing && !live.unreachable {
+        if unreachable && !self.killing && !was_unreachable {
             let why = why(status);
             calls.stderr(format!("mesos: task {} may still run: {why}; waiting for its end\n", status.task_id));
         }
-        live.unreachable = unreachable;
         // A master that doesn't know the task any more won't say anything else of it.
         if (unreachable && self.killing) || state.is_terminal() || state == TaskState::TaskUnknown {
             self.ended(now, status, calls);
