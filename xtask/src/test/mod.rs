@@ -79,7 +79,7 @@ const STEPS: &[Step] = &[
     Step { name: "drain", action: Action::Integration },
     Step { name: "recovery", action: Action::Integration },
     Step { name: "zookeeper", action: Action::Integration },
-//!     ─ volumes ─ skeletons ─ failover ─ drain ─ recovery ─ zookeeper ─ masters ─ mpi
+    Step { name: "masters", action: Action::Integration },
     Step { name: "mpi", action: Action::Turns },
 ];
 
