@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use harness::{Mesos, Running, ZooKeeper, free_port, or_skip, poll};
+use harness::cluster::free_port;
+use harness::{Mesos, Running, ZooKeeper, or_skip, poll};
 use nix::sys::signal::Signal;
 
 /// How long agents and commands may take to find the next master.
@@ -45,6 +46,7 @@ impl Masters {
         let folder = self.home.folder().join(format!("master{index}"));
         let cmd = self.home.cmd(["master", "--zk", &self.meeting, "--zk-session-timeout", "6s", "--port", port]);
         *master = Some(cmd.arg("--work-dir").arg(folder).limit(DAEMON_LIMIT).start());
+        poll::until(BACK_WITHIN, "a master that listens", || get(address, "/health"));
     }
 
     fn mesos<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> harness::Cmd {
