@@ -168,7 +168,12 @@ impl Calls {
 
     /// Shows files of a task's sandbox on the terminal until the task has ended and all is shown.
     pub fn follow(&mut self, task_id: TaskId, files: Vec<FollowFile>) {
-        self.push(Call::Follow(Follow { task_id, files }));
+        self.push(Call::Follow(Follow { task_id, files, agent_id: None }));
+    }
+
+    /// The same of a task on this agent: its files can be shown as long as the agent keeps them.
+    pub fn follow_on(&mut self, agent_id: AgentId, task_id: TaskId, files: Vec<FollowFile>) {
+        self.push(Call::Follow(Follow { task_id, files, agent_id: Some(agent_id) }));
     }
 
     /// Shows what a task writes to stdout and stderr on the terminal.

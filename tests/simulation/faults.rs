@@ -210,7 +210,7 @@ impl World {
         let known: Vec<_> = self.schedulers.iter().filter(|node| node.ended.is_none()).collect();
         let known: Vec<String> = known.iter().filter_map(|node| Some(node.known_as.as_ref()?.0.to_string())).collect();
         let Some(framework) = self.chance.pick(&known).cloned() else { return false };
-        self.ask_master(operator_call::Call::Teardown(TeardownCall { framework }));
+        self.ask_master(operator_call::Call::Teardown(TeardownCall { framework, ..Default::default() }));
         true
     }
 }

@@ -25,6 +25,7 @@ fn command(command: Command) -> Command {
 }
 
 fn run(context: &Context) -> Result<i32> {
-    let calls = context.texts("framework").into_iter().map(|framework| TeardownCall { framework });
+    let calls =
+        context.texts("framework").into_iter().map(|framework| TeardownCall { framework, ..Default::default() });
     cluster::ask_each(context, calls.map(operator_call::Call::Teardown))
 }

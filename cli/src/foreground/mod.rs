@@ -27,12 +27,11 @@ use mesos_plugin_api::v1::{FrameworkId, FrameworkInfo, PluginRef};
 use mesos_plugin_api::{Framework, Injector};
 use tokio::sync::{mpsc, watch};
 
-pub use followers::{Follower, Wanted};
+pub use followers::{Follower, Followers, Wanted};
+pub use input::Press;
 pub use screen::{Screen, Word};
 
 use crate::sandbox::Sandboxes;
-use followers::Followers;
-use input::Press;
 
 /// How long a teardown that was forced may take.
 const FORCED_TEARDOWN: Duration = Duration::from_secs(2);
@@ -168,9 +167,17 @@ async fn attend(
     Ok(Ended { exit_code, framework_id })
 }
 
+/// What a person presses while nothing is in front that has to hear of it.
+///
+/// # Errors
+/// A signal can't be caught.
+pub fn presses() -> Result<mpsc::Receiver<Press>> {
+    Ok(input::signals()?.1)
+}
+
 async fn teardown(client: &MasterClient, framework_id: Option<&FrameworkId>) {
     if let Some(id) = framework_id {
-        let call = operator_call::Call::Teardown(TeardownCall { framework: id.to_string() });
+        let call = operator_call::Call::Teardown(TeardownCall { framework: id.to_string(), ..Default::default() });
         // Who forces an end doesn't want to wait for a master that may be gone.
         let _ = tokio::time::timeout(FORCED_TEARDOWN, client.ask(call)).await;
     }

@@ -147,7 +147,9 @@ async fn tear_down_all(master: &str, credentials: Credentials) -> Result<()> {
         }
         for id in ids {
             // One that is ending already is asked again, and refuses: that is fine.
-            let _ = client.ask(operator_call::Call::Teardown(TeardownCall { framework: id.to_string() })).await;
+            let _ = client
+                .ask(operator_call::Call::Teardown(TeardownCall { framework: id.to_string(), ..Default::default() }))
+                .await;
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }

@@ -335,7 +335,8 @@ impl Runner {
         }
         self.master_epoch = subscribed.master_epoch;
         self.info.id = Some(subscribed.framework_id.clone());
-        let recovered = self.secret.replace(subscribed.secret.clone()).is_some();
+        let took_over = self.secret.replace(subscribed.secret.clone()).is_some();
+        let recovered = subscribed.recovered.unwrap_or(took_over);
         self.incarnation = subscribed.incarnation;
         self.connected = true;
         let (framework_id, secret) = (subscribed.framework_id.clone(), subscribed.secret.clone());
@@ -398,7 +399,8 @@ impl Runner {
         }
         self.ended = true;
         if self.connected {
-            effects.push(Effect::Call(Call::Teardown(scheduler::Teardown {})));
+            let (exit_code, message) = (Some(exit_code), message.clone());
+            effects.push(Effect::Call(Call::Teardown(scheduler::Teardown { exit_code, message })));
         }
         effects.push(Effect::Ended { exit_code, message });
     }

@@ -65,6 +65,7 @@ impl TestEnv {
             master_epoch: 1,
             state: Vec::new(),
             incarnation: Some(1),
+            recovered: None,
         }))
     }
 

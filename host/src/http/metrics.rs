@@ -42,7 +42,7 @@ pub(super) fn text(snapshot: &Snapshot) -> String {
                     &row.volume.reserved,
                 );
             }
-            Reply::Why(_) | Reply::Located(_) | Reply::Piece(_) | Reply::Done(_) => {}
+            Reply::Why(_) | Reply::Located(_) | Reply::Piece(_) | Reply::Done(_) | Reply::SchedulerStart(_) => {}
         }
     }
     metrics.text()

@@ -38,7 +38,7 @@ pub(super) fn json(snapshot: &Snapshot) -> Value {
                 "agent_id": row.agent_id, "hostname": row.hostname, "state": row.state,
                 "reserved": amounts(&row.volume.reserved), "used": amounts(&row.used), "tasks": row.tasks,
             })),
-            Reply::Why(_) | Reply::Located(_) | Reply::Piece(_) | Reply::Done(_) => {}
+            Reply::Why(_) | Reply::Located(_) | Reply::Piece(_) | Reply::Done(_) | Reply::SchedulerStart(_) => {}
         }
     }
     json!({ "cluster": cluster, "agents": agents, "frameworks": frameworks, "tasks": tasks, "volumes": volumes })

@@ -18,7 +18,8 @@ use mesos_plugin_api::v1::{
 };
 
 use super::absence::Absent;
-use super::frameworks::Framework;
+use super::detached::Detached;
+use super::frameworks::{Framework, Outcome};
 use super::tasks::Task;
 use super::validation::check_framework;
 use super::{Effect, Master, id_prefix};
@@ -55,6 +56,7 @@ impl Master {
                 _ => drop(self.absent.insert(id, Absent { info, presence })),
             }
         }
+        self.restore_ended(registry.ended.into_values().collect());
         for (id, record) in registry.frameworks {
             self.restore_framework(now, id, record);
         }
@@ -67,10 +69,18 @@ impl Master {
         // It could not come back while no master led.
         let earliest = now + self.config.recovery_timeout;
         let deadline = record.deadline.map_or(now + patience, |deadline| deadline.max(earliest));
+        if record.scheduler.is_some() {
+            self.ensure_schedulers(now);
+            self.detached.insert(id.clone());
+        }
+        let is_ending = record.ending.is_some();
+        let ending = record.ending.unwrap_or_default();
         let framework = Framework {
-            deadline: record.ending.is_none().then_some(deadline),
+            deadline: (!is_ending && record.scheduler.is_none()).then_some(deadline),
             registered: record.registered,
-            ending: record.ending,
+            ending: is_ending.then_some(ending.why),
+            outcome: Outcome { exit_code: ending.exit_code, message: ending.message },
+            detached: record.scheduler.map(Detached::restored),
             recorded: true,
             state: record.state,
             incarnation: record.incarnation,
@@ -120,6 +130,9 @@ impl Master {
 
     fn adopt_framework(&mut self, now: Time, info: &FrameworkInfo) {
         let Some(id) = info.id.clone().filter(|id| self.may_be_earlier(id)) else { return };
+        if id == self.schedulers {
+            return self.ensure_schedulers(now);
+        }
         if !self.frameworks.contains_key(&id) && check_framework(info).is_ok() {
             let deadline = Some(now + self.patience(info));
             let framework = Framework { deadline, ..Framework::new(id, info.clone(), String::new(), now) };

@@ -7,14 +7,15 @@ use mesos_plugin_api::Time;
 use mesos_plugin_api::v1::scheduler::{self, call::Call, event};
 use mesos_plugin_api::v1::{AgentId, FrameworkId, FrameworkInfo, GangRequest, Reason, TaskId};
 
+use super::detached::Detached;
 use super::recording::Pending;
 use super::tasks::Task;
 use super::validation::{check_framework, check_gang};
 use super::{Caller, Effect, FRAMEWORK_HISTORY_MAX, LinkId, Master, Peer, authorise, make_id};
 use crate::allocator;
 use crate::protocol::{
-    EndFramework, ForgetFramework, PutFramework, PutFrameworkState, SchedulerBack, SetDeadline, ShutdownFramework,
-    agent_event, token,
+    EndFramework, ForgetFramework, KeepEnded, PutFramework, PutFrameworkState, SchedulerBack, SetDeadline,
+    ShutdownFramework, agent_event, token,
 };
 use crate::registry::{self, Operation, UNRECORDED_FAILOVER_MAX};
 
@@ -40,6 +41,10 @@ pub(super) struct Framework {
     pub(super) ended: Option<Time>,
     /// Being torn down, and why: its tasks are killed and their ends acknowledged for it.
     pub(super) ending: Option<String>,
+    /// How its work ended, as its scheduler said it.
+    pub(super) outcome: Outcome,
+    /// The cluster runs its scheduler.
+    pub(super) detached: Option<Detached>,
     pub(super) tasks: BTreeMap<TaskId, Box<Task>>,
     /// Agents that ever ran something of it.
     pub(super) touched: BTreeSet<AgentId>,
@@ -51,10 +56,19 @@ pub(super) struct Framework {
     pub(super) state: BTreeMap<String, Vec<u8>>,
     /// Rises with each scheduler that takes it over.
     pub(super) incarnation: u64,
+    /// Whether its scheduler takes over from another, where we know.
+    pub(super) recovers: Option<bool>,
     /// The last write of this scheduler.
     pub(super) written: u64,
     /// Its scheduler is told of its state when all that was written before is kept.
     pub(super) welcome_waits: bool,
+}
+
+/// What is left of a framework's work.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Outcome {
+    pub(super) exit_code: Option<i32>,
+    pub(super) message: Option<String>,
 }
 
 impl Framework {
@@ -70,6 +84,8 @@ impl Framework {
             registered,
             ended: None,
             ending: None,
+            outcome: Outcome::default(),
+            detached: None,
             tasks: BTreeMap::new(),
             touched: BTreeSet::new(),
             gangs: BTreeMap::new(),
@@ -77,6 +93,7 @@ impl Framework {
             suppressed: false,
             state: BTreeMap::new(),
             incarnation: 0,
+            recovers: None,
             written: 0,
             welcome_waits: false,
         }
@@ -142,7 +159,9 @@ impl Master {
             Call::AcceptInverseOffers(accept) => self.answer_inverse(id, &accept.inverse_offer_ids, true),
             Call::DeclineInverseOffers(decline) => self.answer_inverse(id, &decline.inverse_offer_ids, false),
             Call::DestroyVolume(destroy) => self.destroy_by_framework(now, id, &destroy, effects),
-            Call::Teardown(_) => self.tear_down(now, id, "its scheduler ended it".to_string(), effects),
+            Call::Teardown(scheduler::Teardown { exit_code, message }) => {
+                self.tear_down_with(now, id, Outcome { exit_code, message }, effects);
+            }
         }
     }
 
@@ -188,13 +207,13 @@ impl Master {
         if let Some(old) = framework.link.replace(link).filter(|old| *old != link) {
             self.turn_away(old, format!("another scheduler took {id} over"), effects);
         }
+        // It is told nothing before it is welcome.
+        self.frameworks.get_mut(id).expect("the caller has it").welcome_waits = true;
         // None before it is welcome: it would not hear of them, and they would lie there until they time out.
         self.tell_allocator(now, allocator::Event::DeactivateFramework { id: id.clone() });
         // Its offers of before are void: whoever takes over knows nothing of them.
         self.rescind_of(now, id, effects);
         self.links.insert(link, Peer::Scheduler(id.clone()));
-        let framework = self.frameworks.get_mut(id).expect("the caller has it");
-        framework.welcome_waits = true;
         self.forget_asked(id);
         let framework = self.frameworks.get_mut(id).expect("the caller has it");
         if framework.recorded {
@@ -202,10 +221,11 @@ impl Master {
         } else if framework.failover_timeout() > UNRECORDED_FAILOVER_MAX {
             self.record_framework(id, Pending::Subscription(id.clone()), effects);
         }
+        self.scheduler_connected(id, effects);
         self.welcome(now, id, effects);
     }
 
-    fn record_framework(&mut self, id: &FrameworkId, pending: Pending, effects: &mut Vec<Effect>) {
+    pub(super) fn record_framework(&mut self, id: &FrameworkId, pending: Pending, effects: &mut Vec<Effect>) {
         let framework = self.frameworks.get_mut(id).expect("the caller has it");
         framework.recorded = true;
         let put = PutFramework {
@@ -233,6 +253,7 @@ impl Master {
             master_epoch: self.config.epoch,
             state: state.map(|(key, value)| scheduler::StateEntry { key: key.clone(), value: value.clone() }).collect(),
             incarnation: Some(framework.incarnation),
+            recovered: framework.recovers,
         };
         self.tell(id, event::Event::Subscribed(subscribed), effects);
         self.tell_of_volumes(id, effects);
@@ -245,7 +266,12 @@ impl Master {
         self.carry_out_allocation(now, effects);
     }
 
-    fn admit_framework(&mut self, now: Time, caller: &Caller, mut info: FrameworkInfo) -> Result<FrameworkId, String> {
+    pub(super) fn admit_framework(
+        &mut self,
+        now: Time,
+        caller: &Caller,
+        mut info: FrameworkInfo,
+    ) -> Result<FrameworkId, String> {
         if let Some(other) = self.frameworks.values().find(|framework| framework.info.name == info.name) {
             let problem = if other.link.is_some() { "runs already" } else { "is waiting for its scheduler" };
             return Err(format!(
@@ -291,7 +317,10 @@ impl Master {
         let next = self.next_incarnation(self.frameworks[id].incarnation);
         let framework = self.frameworks.get_mut(id).expect("it is there by now");
         match subscribe.incarnation {
-            None => (framework.incarnation, framework.written) = (next, 0),
+            None => {
+                framework.recovers = framework.detached.as_ref().map(|detached| detached.state.confirmed);
+                (framework.incarnation, framework.written) = (next, 0);
+            }
             Some(incarnation) if incarnation < framework.incarnation => {
                 return Err(format!("another scheduler took {id} over"));
             }
@@ -316,7 +345,8 @@ impl Master {
             return;
         };
         (framework.link, framework.welcome_waits) = (None, false);
-        if framework.ending.is_none() {
+        // Another scheduler of one that was handed to the cluster is on its way.
+        if framework.ending.is_none() && framework.detached.is_none() {
             let deadline = now + framework.failover_timeout();
             framework.deadline = Some(deadline);
             if framework.recorded {
@@ -349,6 +379,14 @@ impl Master {
         }
     }
 
+    /// Its scheduler says that its work is done.
+    pub(super) fn tear_down_with(&mut self, now: Time, id: &FrameworkId, outcome: Outcome, effects: &mut Vec<Effect>) {
+        if let Some(framework) = self.frameworks.get_mut(id).filter(|framework| framework.ending.is_none()) {
+            framework.outcome = outcome;
+        }
+        self.tear_down(now, id, "its scheduler ended it".to_string(), effects);
+    }
+
     /// Kills what it runs; [`finish_teardown`](Self::finish_teardown) removes it when all has ended.
     pub(super) fn tear_down(&mut self, now: Time, id: &FrameworkId, why: String, effects: &mut Vec<Effect>) {
         let Some(framework) = self.frameworks.get_mut(id).filter(|framework| framework.ending.is_none()) else {
@@ -356,9 +394,10 @@ impl Master {
         };
         framework.deadline = None;
         framework.ending = Some(why.clone());
+        let Outcome { exit_code, message } = framework.outcome.clone();
         let tasks: Vec<TaskId> = framework.tasks.keys().cloned().collect();
         if framework.recorded {
-            let end = EndFramework { framework_id: id.clone(), why: why.clone() };
+            let end = EndFramework { framework_id: id.clone(), why: why.clone(), exit_code, message };
             self.record(Operation::EndFramework(end), Pending::Nothing, effects);
         }
         self.rescind_of(now, id, effects);
@@ -399,11 +438,15 @@ impl Master {
             self.tell_agent(agent, agent_event::Event::ShutdownFramework(event), effects);
         }
         let link = framework.link.take();
+        framework.ended = Some(now);
         if framework.recorded {
             // Its scheduler waits until no master will take it up again.
             link.map(|link| self.links.insert(link, Peer::Waiting));
-            let forget = ForgetFramework { framework_id: id.clone() };
-            self.record(Operation::ForgetFramework(forget), Pending::End { link }, effects);
+            let operation = match &framework.detached {
+                Some(_) => Operation::KeepEnded(KeepEnded { framework: self.framework_state(&framework) }),
+                None => Operation::ForgetFramework(ForgetFramework { framework_id: id.clone() }),
+            };
+            self.record(operation, Pending::End { link, id: id.clone() }, effects);
         } else if let Some(link) = link {
             self.close(link, effects);
         }
@@ -411,10 +454,12 @@ impl Master {
             self.ended_before.insert(id.clone());
         }
         self.held.remove(id);
-        framework.ended = Some(now);
+        self.detached.remove(id);
         self.ended_frameworks.push_back(framework);
-        if self.ended_frameworks.len() > FRAMEWORK_HISTORY_MAX {
-            self.ended_frameworks.pop_front();
+        if self.ended_frameworks.len() > FRAMEWORK_HISTORY_MAX
+            && let Some(oldest) = self.ended_frameworks.pop_front()
+        {
+            self.forget_ended(&oldest, effects);
         }
         self.tell_allocator(now, allocator::Event::RemoveFramework { id: id.clone() });
         self.carry_out_allocation(now, effects);

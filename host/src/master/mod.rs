@@ -21,6 +21,7 @@ mod drain;
 mod adoption;
 mod frameworks;
 mod authorise;
+mod detached;
 mod offers;
 mod validation;
 mod tasks;
@@ -49,6 +50,7 @@ use absence::Absent;
 pub use absence::RemovalRate;
 use adoption::HeldQuestions;
 use agents::Agent;
+use detached::Watcher;
 use drain::Plan;
 pub use drain::{DRAIN_GRACE, DRAIN_GRACE_MAX};
 use frameworks::Framework;
@@ -255,6 +257,11 @@ pub struct Master {
     over: bool,
     ended_tasks: VecDeque<EndedTask>,
     ended_frameworks: VecDeque<Framework>,
+    /// The framework of which schedulers are tasks.
+    schedulers: FrameworkId,
+    /// Frameworks whose schedulers the cluster runs.
+    detached: BTreeSet<FrameworkId>,
+    watchers: BTreeMap<LinkId, Watcher>,
     volumes: BTreeMap<VolumeKey, Volume>,
     /// Something that matters for their offers has changed.
     volumes_due: BTreeSet<VolumeKey>,
@@ -307,6 +314,7 @@ impl Master {
             let event = allocator::Event::SetWeight { role: role.clone(), weight: *weight };
             allocator.handle(Time::default(), event, &mut Vec::new());
         }
+        let schedulers = FrameworkId::new(format!("{}-schedulers", config.master_id));
         Self {
             config,
             started: None,
@@ -330,6 +338,9 @@ impl Master {
             over: false,
             ended_tasks: VecDeque::new(),
             ended_frameworks: VecDeque::new(),
+            schedulers,
+            detached: BTreeSet::new(),
+            watchers: BTreeMap::new(),
             volumes: BTreeMap::new(),
             volumes_due: BTreeSet::new(),
             volume_filters: BTreeSet::new(),
@@ -370,6 +381,7 @@ impl Master {
     /// Lets the allocator offer what is free.
     pub fn allocate(&mut self, now: Time, effects: &mut Vec<Effect>) {
         if !self.over {
+            self.supervise(now, effects);
             self.allocator.allocate(now, &mut self.allocator_effects);
             self.carry_out_allocation(now, effects);
             self.offer_volumes(now, effects);
@@ -383,6 +395,7 @@ impl Master {
         let filters = self.volume_filters.first().map(|(until, _)| *until);
         let drains = self.drain_deadline();
         let all = frameworks.chain(offers).chain(drains).chain(filters).chain(self.next_ping).chain(self.recovery_ends);
+        let all = all.chain(self.supervision_deadline());
         all.chain(self.allocator.deadline()).filter(|_| !self.over).min()
     }
 
@@ -404,6 +417,7 @@ impl Master {
     }
 
     fn disconnected(&mut self, now: Time, link: LinkId, effects: &mut Vec<Effect>) {
+        self.watchers.remove(&link);
         match self.links.remove(&link) {
             Some(Peer::Agent(id)) => self.agent_disconnected(now, &id, link, effects),
             Some(Peer::Scheduler(id)) => self.scheduler_disconnected(now, &id, link, effects),

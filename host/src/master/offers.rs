@@ -411,7 +411,7 @@ impl Master {
         self.tell(framework, event::Event::Update(scheduler::Update { status }), effects);
     }
 
-    fn launch(
+    pub(super) fn launch(
         &mut self,
         now: Time,
         framework: &FrameworkId,

@@ -5,13 +5,14 @@ use std::time::Duration;
 use mesos_plugin_api::Time;
 use mesos_plugin_api::v1::{FrameworkId, Reason, Resources, TaskId};
 
-use super::frameworks::Framework;
+use super::frameworks::{Framework, Outcome};
 use super::tasks::Task;
 use super::{Caller, Effect, LinkId, Master, authorise};
 use crate::protocol::operator_call::Call;
 use crate::protocol::operator_reply::Reply;
 use crate::protocol::{
-    ClusterState, Done, FrameworkState, ListTasks, Located, OperatorCall, OperatorReply, TaskRow, TaskSelector, token,
+    ClusterState, Done, FrameworkState, ListTasks, Locate, Located, OperatorCall, OperatorReply, TaskRow, TaskSelector,
+    TeardownCall, token,
 };
 
 /// How long a token for a sandbox is good.
@@ -32,10 +33,10 @@ impl Master {
             Some(Call::ListFrameworks(list)) => Ok(self.framework_rows(list.completed == Some(true))),
             Some(Call::ListTasks(list)) => self.task_rows(&list),
             Some(Call::Kill(kill)) => self.kill_by_operator(&kill.task, caller, effects),
-            Some(Call::Teardown(teardown)) => self.tear_down_by_operator(now, &teardown.framework, caller, effects),
+            Some(Call::Teardown(teardown)) => self.tear_down_by_operator(now, &teardown, caller, effects),
             Some(Call::Why(why)) => self.why(now, &why.id).map(|text| vec![Reply::Why(text)]),
             Some(Call::Locate(locate)) => {
-                self.locate(now, &locate.task, caller).map(|located| vec![Reply::Located(located)])
+                self.locate(now, &locate, caller).map(|located| vec![Reply::Located(located)])
             }
             Some(Call::ListVolumes(_)) => Ok(self.volume_rows()),
             Some(Call::DestroyVolume(destroy)) => {
@@ -57,6 +58,15 @@ impl Master {
                 Ok(()) => return,
                 Err(error) => Err(error),
             },
+            Some(Call::Detach(detach)) => match self.detach(now, link, caller, detach, effects) {
+                Ok(()) => return self.carry_out_allocation(now, effects),
+                Err(error) => Err(error),
+            },
+            Some(Call::Watch(watch)) => match self.watch(link, caller, &watch.framework) {
+                Ok(()) => return,
+                Err(error) => Err(error),
+            },
+            Some(Call::GetScheduler(get)) => self.scheduler_start(caller, &get.framework).map(|start| vec![start]),
             None => Err("this master does not know that call; it may be older than the command".to_string()),
         };
         match answer {
@@ -86,23 +96,29 @@ impl Master {
 
     fn framework_rows(&self, completed: bool) -> Vec<Reply> {
         let ended = self.ended_frameworks.iter().filter(|_| completed);
-        let rows = ended.chain(self.frameworks.values()).map(|framework| FrameworkState {
+        let live = self.frameworks.values().filter(|framework| framework.id != self.schedulers);
+        ended.chain(live).map(|framework| Reply::Framework(self.framework_state(framework))).collect()
+    }
+
+    pub(super) fn framework_state(&self, framework: &Framework) -> FrameworkState {
+        let offered = self.offers.values().filter(|offer| offer.framework_id == framework.id);
+        FrameworkState {
             framework: framework.info.clone(),
             connected: framework.link.is_some(),
             used: self.used_by(framework),
-            offered: self
-                .offers
-                .values()
-                .filter(|offer| offer.framework_id == framework.id)
-                .flat_map(|offer| &offer.parts)
-                .map(|part| &part.resources)
-                .sum(),
+            offered: offered.flat_map(|offer| &offer.parts).map(|part| &part.resources).sum(),
             tasks: framework.tasks.len() as u32,
             registered_ns: framework.registered.as_nanos(),
             ended_ns: framework.ended.map(Time::as_nanos),
             principal: Some(framework.principal.clone()),
-        });
-        rows.map(Reply::Framework).collect()
+            scheduler: framework.detached.as_ref().map(|detached| detached.state.clone()),
+            exit_code: framework.outcome.exit_code,
+            end_message: framework
+                .outcome
+                .message
+                .clone()
+                .or_else(|| framework.ending.clone().filter(|_| framework.outcome.exit_code.is_none())),
+        }
     }
 
     pub(super) fn used_by(&self, framework: &Framework) -> Resources {
@@ -142,7 +158,10 @@ impl Master {
         effects: &mut Vec<Effect>,
     ) -> Result<Vec<Reply>, String> {
         let (framework_id, task_id) = self.find_live_task(selector)?;
-        authorise::control(caller, &self.frameworks[&framework_id])?;
+        match self.accountable(&framework_id, &task_id) {
+            Some(framework) => authorise::control(caller, framework)?,
+            None => authorise::control(caller, &self.frameworks[&framework_id])?,
+        }
         let by = operator(caller);
         self.kill_because(&framework_id, &task_id, Reason::KilledByOperator, &format!("killed by {by}"), effects);
         Ok(vec![done(format!("killing {task_id} of {framework_id}"))])
@@ -151,23 +170,31 @@ impl Master {
     fn tear_down_by_operator(
         &mut self,
         now: Time,
-        framework: &str,
+        teardown: &TeardownCall,
         caller: &Caller,
         effects: &mut Vec<Effect>,
     ) -> Result<Vec<Reply>, String> {
-        let framework = self.find_framework(framework)?;
+        let framework = self.find_framework(&teardown.framework)?;
         authorise::control(caller, framework)?;
         let framework_id = framework.id.clone();
         let by = operator(caller);
+        let done_message = format!("tearing {framework_id} down");
+        if teardown.exit_code.is_some() {
+            let outcome = Outcome { exit_code: teardown.exit_code, message: teardown.message.clone() };
+            self.tear_down_with(now, &framework_id, outcome, effects);
+            self.finish_teardown(now, &framework_id, effects);
+            return Ok(vec![done(done_message)]);
+        }
         let message = format!("{by} tore the framework down");
         let error = mesos_plugin_api::v1::scheduler::Error { message: message.clone(), fatal: Some(true) };
         self.tell(&framework_id, mesos_plugin_api::v1::scheduler::event::Event::Error(error), effects);
         self.tear_down(now, &framework_id, message, effects);
         self.finish_teardown(now, &framework_id, effects);
-        Ok(vec![done(format!("tearing {framework_id} down"))])
+        Ok(vec![done(done_message)])
     }
 
-    fn locate(&self, now: Time, selector: &TaskSelector, caller: &Caller) -> Result<Located, String> {
+    fn locate(&self, now: Time, locate: &Locate, caller: &Caller) -> Result<Located, String> {
+        let selector = &locate.task;
         let (framework_id, task_id, agent_id, ended) = match self.find_live_task(selector) {
             Ok((framework_id, task_id)) => {
                 let task = self.task(&framework_id, &task_id).expect("it was just found");
@@ -179,13 +206,28 @@ impl Master {
                     self.ended_tasks.iter().rev().find(|ended| {
                         matches(selector, &ended.framework_id, &ended.framework_name, &ended.task.info.id)
                     });
-                let ended = ended.ok_or(error)?;
-                (ended.framework_id.clone(), ended.task.info.id.clone(), ended.task.info.agent_id.clone(), true)
+                match (ended, locate.agent_id.clone(), &selector.framework) {
+                    (Some(ended), _, _) => {
+                        let info = &ended.task.info;
+                        (ended.framework_id.clone(), info.id.clone(), info.agent_id.clone(), true)
+                    }
+                    // Known to an earlier master, or long ago.
+                    (None, Some(agent_id), Some(framework)) => {
+                        let (framework_id, task_id) =
+                            (FrameworkId::from(framework.as_str()), TaskId::from(selector.task.as_str()));
+                        let whose = self.accountable(&framework_id, &task_id);
+                        let known = whose.filter(|framework| framework.detached.is_some()).is_some();
+                        // It becomes the name of a folder.
+                        if !known || task_id.problem().is_some() {
+                            return Err(error);
+                        }
+                        (framework_id, task_id, agent_id, true)
+                    }
+                    _ => return Err(error),
+                }
             }
         };
-        let framework = self.frameworks.get(&framework_id);
-        let framework = framework.or_else(|| self.ended_frameworks.iter().find(|ended| ended.id == framework_id));
-        match framework {
+        match self.accountable(&framework_id, &task_id) {
             Some(framework) => authorise::control(caller, framework)?,
             None if caller.user.is_some() => {
                 return Err(format!("{framework_id} ended too long ago to tell whose it was"));
@@ -209,7 +251,7 @@ impl Master {
 
     /// By id, or by name.
     pub(super) fn find_framework(&self, text: &str) -> Result<&Framework, String> {
-        let mut all = self.frameworks.values();
+        let mut all = self.frameworks.values().filter(|framework| framework.id != self.schedulers);
         all.find(|framework| framework.id.as_str() == text || framework.info.name == text)
             .ok_or_else(|| format!("no framework {text:?} runs here; 'mesos frameworks' lists those that do"))
     }

@@ -25,8 +25,10 @@ pub(super) enum Pending {
     Subscription(FrameworkId),
     /// A framework stores something.
     State(PendingState),
+    /// A framework is handed to the cluster; who did it may know.
+    Detached { link: LinkId, id: FrameworkId },
     /// A framework is over; its scheduler may know.
-    End { link: Option<LinkId> },
+    End { link: Option<LinkId>, id: FrameworkId },
 }
 
 /// An agent that joins.
@@ -47,8 +49,13 @@ impl Pending {
             Self::Subscription(id) => id == framework,
             Self::State(state) => state.framework_id == *framework,
             Self::Nothing | Self::Admission(_) | Self::Unreachable(_) | Self::Loss(_) => false,
-            Self::Plan { .. } | Self::End { .. } => false,
+            Self::Plan { .. } | Self::Detached { .. } | Self::End { .. } => false,
         }
+    }
+
+    /// Whether it keeps how this framework ended.
+    pub(super) fn keeps(&self, framework: &FrameworkId) -> bool {
+        matches!(self, Self::End { id, .. } if id == framework)
     }
 }
 
@@ -74,8 +81,9 @@ impl Master {
             Some(Pending::Loss(id)) => self.loss_recorded(now, &id, effects),
             Some(Pending::Subscription(id)) => self.welcome(now, &id, effects),
             Some(Pending::State(state)) => self.state_recorded(now, state, effects),
-            Some(Pending::End { link: Some(link) }) => self.close(link, effects),
-            Some(Pending::End { link: None } | Pending::Nothing) | None => {}
+            Some(Pending::Detached { link, id }) => self.detach_recorded(link, &id, effects),
+            Some(Pending::End { link: Some(link), .. }) => self.close(link, effects),
+            Some(Pending::End { link: None, .. } | Pending::Nothing) | None => {}
         }
         self.carry_out_allocation(now, effects);
     }

@@ -92,7 +92,7 @@ impl Master {
                 self.fail_gang_of(framework_id, &task_id, effects);
             }
         }
-        if self.frameworks[framework_id].ending.is_some() {
+        if self.frameworks[framework_id].ending.is_some() || *framework_id == self.schedulers {
             self.acknowledge_for(agent, framework_id, &update.status, effects);
             self.acknowledge_if_ended(now, framework_id, &task_id);
             self.finish_teardown(now, framework_id, effects);

@@ -3,6 +3,7 @@
 mod endings;
 mod env;
 mod adoption;
+mod detached;
 mod partitions;
 mod drain;
 mod gangs;
@@ -271,7 +272,7 @@ fn teardown_waits_for_the_tasks_to_end() {
     let offer = env.offers(scheduler).remove(0);
     env.accept(scheduler, &offer, vec![task("t", "M-A1", "cpus:1")]);
     env.told(agent);
-    env.call(scheduler, Call::Teardown(scheduler::Teardown {}));
+    env.call(scheduler, Call::Teardown(scheduler::Teardown::default()));
     assert!(matches!(&env.told(agent)[..], [agent_event::Event::KillTask(_)]));
     let next = env.framework("next");
     assert!(env.offers(next).is_empty(), "the task still has the resources");
@@ -459,7 +460,7 @@ fn messages_to_a_framework_that_ends_are_acknowledged_for_it() {
     };
     env.agent_says(agent, message(1));
     assert!(matches!(&env.events(scheduler)[..], [event::Event::Message(m)] if m.seq == Some(1)));
-    env.call(scheduler, Call::Teardown(scheduler::Teardown {}));
+    env.call(scheduler, Call::Teardown(scheduler::Teardown::default()));
     env.told(agent);
     env.agent_says(agent, message(2));
     assert!(
@@ -483,8 +484,8 @@ fn a_user_acts_for_nobody_else() {
     let selector = || crate::protocol::TaskSelector { task: "t".into(), framework: None };
     for call in [
         operator_call::Call::Kill(crate::protocol::KillCall { task: selector() }),
-        operator_call::Call::Teardown(crate::protocol::TeardownCall { framework: "of-u".into() }),
-        operator_call::Call::Locate(crate::protocol::Locate { task: selector() }),
+        operator_call::Call::Teardown(crate::protocol::TeardownCall { framework: "of-u".into(), ..Default::default() }),
+        operator_call::Call::Locate(crate::protocol::Locate { task: selector(), agent_id: None }),
         operator_call::Call::Request(crate::protocol::RequestFramework { framework: "of-u".into(), data: vec![1] }),
     ] {
         let answer = env.operator(call).remove(0);
@@ -493,7 +494,9 @@ fn a_user_acts_for_nobody_else() {
     assert!(env.told(agent).is_empty() && env.events(of_u).is_empty());
 
     env.caller = Caller { principal: "u".into(), user: Some("u".into()) };
-    let located = env.operator(operator_call::Call::Locate(crate::protocol::Locate { task: selector() })).remove(0);
+    let located = env
+        .operator(operator_call::Call::Locate(crate::protocol::Locate { task: selector(), agent_id: None }))
+        .remove(0);
     assert!(located.is_ok());
 }
 

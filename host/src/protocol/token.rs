@@ -26,6 +26,32 @@ pub fn framework_secret(key: &[u8], framework: &FrameworkId) -> String {
     hex(&mac.finalize().into_bytes())
 }
 
+/// How a scheduler's ticket begins; then come the framework and the signature.
+const TICKET: &str = "scheduler:";
+
+/// What a scheduler's process that the cluster started shows: it acts for this user.
+pub fn scheduler_ticket(key: &[u8], framework: &FrameworkId, user: &str) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+    for text in ["scheduler", framework.as_str(), user] {
+        mac.update(&(text.len() as u64).to_be_bytes());
+        mac.update(text.as_bytes());
+    }
+    format!("{TICKET}{framework}:{}", hex(&mac.finalize().into_bytes()))
+}
+
+/// Whether it looks like a scheduler's ticket.
+pub fn is_ticket(given: &str) -> bool {
+    given.starts_with(TICKET)
+}
+
+/// Whether it is the ticket of some scheduler of this user.
+pub fn is_scheduler_ticket(key: &[u8], user: &str, given: &str) -> bool {
+    let framework = given.strip_prefix(TICKET).and_then(|rest| rest.rsplit_once(':')).map(|(framework, _)| framework);
+    framework.is_some_and(|framework| {
+        same(scheduler_ticket(key, &FrameworkId::from(framework), user).as_bytes(), given.as_bytes())
+    })
+}
+
 /// Compares without telling by its time where they differ.
 pub fn same(one: &[u8], other: &[u8]) -> bool {
     one.len() == other.len() && one.iter().zip(other).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
@@ -51,6 +77,16 @@ mod tests {
         assert_eq!(framework_secret(b"key", &one), framework_secret(b"key", &one));
         assert_ne!(framework_secret(b"key", &one), framework_secret(b"key", &two));
         assert_ne!(framework_secret(b"key", &one), framework_secret(b"yek", &one));
+    }
+
+    #[test]
+    fn a_scheduler_s_ticket_is_good_for_its_user_alone() {
+        let ticket = scheduler_ticket(b"key", &FrameworkId::from("M-F1"), "ann");
+        assert!(is_scheduler_ticket(b"key", "ann", &ticket));
+        assert!(!is_scheduler_ticket(b"key", "bob", &ticket));
+        assert!(!is_scheduler_ticket(b"yek", "ann", &ticket));
+        assert!(!is_scheduler_ticket(b"key", "ann", &ticket.replace("F1", "F2")));
+        assert!(!is_scheduler_ticket(b"key", "ann", ""));
     }
 
     #[test]

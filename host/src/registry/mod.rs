@@ -26,7 +26,8 @@ pub use agents::{AgentPlan, AgentRecord, Presence};
 
 pub use crate::protocol::registry_operation::Operation;
 use crate::protocol::{
-    EndFramework, FoundCluster, Lead, PutFramework, PutFrameworkState, RegistryOperation, SetDeadline,
+    EndFramework, FoundCluster, FrameworkState, KeepEnded, Lead, PutFramework, PutFrameworkState, PutScheduler,
+    RegistryOperation, SchedulerState, SetDeadline,
 };
 
 /// A framework with a failover timeout up to this one costs no write: a new master would wait as long for it anyway.
@@ -43,6 +44,8 @@ pub struct Registry {
     pub agents: BTreeMap<AgentId, AgentRecord>,
     /// Those that were recorded.
     pub frameworks: BTreeMap<FrameworkId, FrameworkRecord>,
+    /// Those that were handed to the cluster and have ended.
+    pub ended: BTreeMap<FrameworkId, FrameworkState>,
 }
 
 /// A framework that a new master has to know without being told.
@@ -57,13 +60,24 @@ pub struct FrameworkRecord {
     /// Its scheduler was away, and it ends then.
     pub deadline: Option<Time>,
     /// Being torn down, and why.
-    pub ending: Option<String>,
+    pub ending: Option<EndFramework>,
+    /// The cluster runs its scheduler.
+    pub scheduler: Option<SchedulerRecord>,
     /// Of its schedulers, the newest.
     pub incarnation: u64,
     /// That one's last write.
     pub written: u64,
     /// What it stored.
     pub state: BTreeMap<String, Vec<u8>>,
+}
+
+/// A scheduler that the cluster runs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SchedulerRecord {
+    /// For the plugin's half.
+    pub config: Vec<u8>,
+    /// How it stands.
+    pub state: SchedulerState,
 }
 
 impl Registry {
@@ -81,10 +95,20 @@ impl Registry {
             }
             Operation::EndFramework(end) => {
                 if let Some(framework) = self.frameworks.get_mut(&end.framework_id) {
-                    framework.ending = Some(end.why);
+                    framework.ending = Some(end);
                 }
             }
-            Operation::ForgetFramework(forget) => drop(self.frameworks.remove(&forget.framework_id)),
+            Operation::PutScheduler(put) => self.put_scheduler(put),
+            Operation::KeepEnded(KeepEnded { framework }) => {
+                if let Some(id) = framework.framework.id.clone() {
+                    self.frameworks.remove(&id);
+                    self.ended.insert(id, framework);
+                }
+            }
+            Operation::ForgetFramework(forget) => {
+                self.frameworks.remove(&forget.framework_id);
+                self.ended.remove(&forget.framework_id);
+            }
             Operation::PutState(put) => {
                 if let Some(framework) = self.frameworks.get_mut(&put.framework_id) {
                     framework.put(put);
@@ -105,9 +129,17 @@ impl Registry {
             ending: None,
             incarnation: put.incarnation.unwrap_or(0),
             written: put.written.unwrap_or(0),
+            scheduler: before.as_ref().and_then(|before| before.scheduler.clone()),
             state: before.map(|before| before.state).unwrap_or_default(),
         };
         self.frameworks.insert(id, record);
+    }
+
+    fn put_scheduler(&mut self, put: PutScheduler) {
+        let Some(framework) = self.frameworks.get_mut(&put.framework_id) else { return };
+        let before = framework.scheduler.take().map(|before| before.config);
+        let config = put.config.or(before).unwrap_or_default();
+        framework.scheduler = Some(SchedulerRecord { config, state: put.scheduler });
     }
 
     /// The fewest operations that make an empty registry this one.
@@ -116,6 +148,8 @@ impl Registry {
         all.extend(self.cluster.clone().map(Operation::FoundCluster));
         all.push(Operation::Lead(Lead { epoch: self.epoch, address: None }));
         self.agents.iter().for_each(|(id, agent)| agent.operations(id, &mut all));
+        let ended = self.ended.values().cloned();
+        all.extend(ended.map(|framework| Operation::KeepEnded(KeepEnded { framework })));
         self.frameworks.iter().for_each(|(id, framework)| framework.operations(id, &mut all));
         all
     }
@@ -150,9 +184,11 @@ impl FrameworkRecord {
             let set = SetDeadline { framework_id: id.clone(), deadline_ns: deadline.as_nanos() };
             all.push(Operation::SetDeadline(set));
         }
-        if let Some(why) = &self.ending {
-            all.push(Operation::EndFramework(EndFramework { framework_id: id.clone(), why: why.clone() }));
+        if let Some(SchedulerRecord { config, state }) = self.scheduler.clone() {
+            let put = PutScheduler { framework_id: id.clone(), config: Some(config), scheduler: state };
+            all.push(Operation::PutScheduler(put));
         }
+        all.extend(self.ending.clone().map(Operation::EndFramework));
         all.extend(self.state.iter().map(|(key, value)| {
             let changes = vec![StateChange { key: key.clone(), value: Some(value.clone()) }];
             let (incarnation, seq) = (self.incarnation, self.written);

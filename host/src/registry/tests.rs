@@ -69,12 +69,28 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
             Operation::SetDeadline(SetDeadline { framework_id: framework_id(id), deadline_ns })
         }),
         id.clone().prop_map(move |id| {
-            Operation::EndFramework(EndFramework { framework_id: framework_id(id), why: "w".into() })
+            Operation::EndFramework(EndFramework {
+                framework_id: framework_id(id),
+                why: "w".into(),
+                exit_code: Some(3),
+                message: None,
+            })
         }),
         id.clone()
             .prop_map(move |id| { Operation::ForgetFramework(ForgetFramework { framework_id: framework_id(id) }) }),
         (id, 0u8..3, proptest::option::of(proptest::collection::vec(any::<u8>(), 0..4)))
             .prop_map(|(id, key, value)| put(id, key, value)),
+        (0u8..4, proptest::option::of(proptest::collection::vec(any::<u8>(), 0..4)), 0u32..3).prop_map(
+            move |(id, config, restarts)| {
+                let scheduler = SchedulerState { restarts, ..Default::default() };
+                Operation::PutScheduler(PutScheduler { framework_id: framework_id(id), config, scheduler })
+            }
+        ),
+        (0u8..4).prop_map(move |id| {
+            let Operation::PutFramework(put) = framework(id) else { unreachable!() };
+            let framework = FrameworkState { framework: put.framework, exit_code: Some(3), ..Default::default() };
+            Operation::KeepEnded(KeepEnded { framework })
+        }),
         (1u64..9).prop_map(|epoch| Operation::Lead(Lead { epoch, address: None })),
         Just(Operation::FoundCluster(found("c"))),
     ];

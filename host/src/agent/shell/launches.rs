@@ -109,6 +109,18 @@ fn environment(
     env
 }
 
+/// What only the agent knows, where a command asks for it by a variable without a value: the program that it is itself, and
+/// where its master is.
+pub(super) fn fill_in(spec: &mut LaunchSpec, program: &Path, master: &str) {
+    for (name, value) in spec.env.iter_mut().filter(|(_, value)| value.is_empty()) {
+        match name.to_str() {
+            Some("MESOS_PROGRAM") => *value = program.into(),
+            Some("MESOS_MASTER") => *value = master.into(),
+            _ => {}
+        }
+    }
+}
+
 pub(super) fn argv(command: &CommandInfo) -> Vec<OsString> {
     match &command.shell {
         Some(line) => vec!["/bin/sh".into(), "-c".into(), line.into()],

@@ -10,8 +10,9 @@ use mesos_plugin_api::v1::{ExitStatus, FrameworkId, Reason, TaskId};
 use tokio::task::AbortHandle;
 
 use super::Shell;
+use super::config::Master;
 use super::fetcher::Fetcher;
-use super::launches::{ExecutorPlace, Launching, OUTPUTS};
+use super::launches::{ExecutorPlace, Launching, OUTPUTS, fill_in};
 use super::recovery::container_name;
 use super::sandboxes::{self, Key, Owner, Place};
 use super::users::Account;
@@ -153,7 +154,13 @@ impl Shell {
             plugin: plugin_path(&self.work_dir.plugins(), &plugin.sha256),
         });
         let launching = Launching { place, container, program: &self.program, executor };
-        self.requests.push(Request::Launch(Box::new(launching.spec())));
+        let mut spec = launching.spec();
+        let master = match &self.master {
+            Master::Remote(remote) => remote.place(),
+            Master::Local(_) => "",
+        };
+        fill_in(&mut spec, &self.program, master);
+        self.requests.push(Request::Launch(Box::new(spec)));
         let sandbox = place.launch.sandbox();
         self.outputs.started(id.0, OUTPUTS.map(|name| sandbox.join(name)).into());
         self.launching.insert(id);

@@ -180,6 +180,7 @@ impl World {
                 master_epoch: 1,
                 state: self.state.iter().map(entry).collect(),
                 incarnation: Some(self.incarnation),
+                recovered: None,
             }));
         }
     }
@@ -293,6 +294,7 @@ fn a_master_that_leads_no_more_is_left() {
         master_epoch: 0,
         state: Vec::new(),
         incarnation: Some(1),
+        recovered: None,
     }));
     assert_eq!(effects, [Effect::Disconnect]);
 }

@@ -25,7 +25,7 @@ use crate::master::Caller;
 use crate::protocol::client::{CHUNK_BYTES, Connect, LocalMaster, MESSAGE_BYTES_MAX};
 use crate::protocol::link::{Batch, LINK_BATCHES_MAX, Link};
 use crate::protocol::master_server::{Master, MasterServer};
-use crate::protocol::token::same;
+use crate::protocol::token::{is_scheduler_ticket, is_ticket, same};
 use crate::protocol::{
     AgentCallBatch, AgentEventBatch, BlobChunk, BlobName, BlobStored, FollowBlobNames, OperatorCall, OperatorReply,
 };
@@ -115,6 +115,13 @@ impl Service {
             return Ok(Caller { principal: user.clone().unwrap_or(principal), user });
         };
         let given = text("authorization").and_then(|value| value.strip_prefix("Bearer ")).unwrap_or("");
+        if is_ticket(given) {
+            // Only the leader can tell.
+            self.role.check()?;
+            if is_scheduler_ticket(&self.role.key(), &principal, given) {
+                return Ok(Caller { user: Some(principal.clone()), principal });
+            }
+        }
         if !same(given.as_bytes(), token.as_bytes()) {
             let problem = if given.is_empty() { "wants the cluster's token" } else { "was given a wrong token" };
             return Err(Status::unauthenticated(format!(

@@ -35,7 +35,10 @@ pub(crate) struct Role {
 #[derive(Debug, Clone)]
 enum Stage {
     StandsBy,
-    Leads,
+    Leads {
+        /// The cluster's.
+        key: Vec<u8>,
+    },
     /// It never will, because of that.
     Failed(String),
 }
@@ -43,12 +46,20 @@ enum Stage {
 impl Role {
     /// Who leads, if this one doesn't; `Some(None)` if nobody is known to.
     pub(crate) fn stands_by(&self) -> Option<Option<String>> {
-        if matches!(*self.stage.borrow(), Stage::Leads) {
+        if matches!(*self.stage.borrow(), Stage::Leads { .. }) {
             return None;
         }
         let leader = self.detector.as_ref().and_then(Detector::leader);
         // When it is our turn we aren't ready yet.
         Some(leader.map(|leader| leader.address).filter(|address| *address != self.own_address))
+    }
+
+    /// The cluster's, with which the leader makes secrets; empty before this one leads.
+    pub(super) fn key(&self) -> Vec<u8> {
+        match &*self.stage.borrow() {
+            Stage::Leads { key } => key.clone(),
+            Stage::StandsBy | Stage::Failed(_) => Vec::new(),
+        }
     }
 
     /// The way to whichever leads; none if there can't be another one.
@@ -69,7 +80,7 @@ impl Role {
     pub(super) async fn leads(&mut self) -> Result<(), String> {
         let stage = self.stage.wait_for(|stage| !matches!(stage, Stage::StandsBy)).await;
         match stage.map(|stage| stage.clone()) {
-            Ok(Stage::Leads) => Ok(()),
+            Ok(Stage::Leads { .. }) => Ok(()),
             Ok(Stage::Failed(line)) => Err(line),
             Ok(Stage::StandsBy) | Err(_) => Err("the master has ended".to_string()),
         }
@@ -159,8 +170,9 @@ pub(super) async fn serve(
             let registry: Registry = log.registry().clone();
             if candidate.log.open(log) {
                 let config = MasterConfig { epoch: registry.epoch, ..config };
+                let key = registry.cluster.as_ref().map(|cluster| cluster.key.clone()).unwrap_or_default();
                 let master = Master::resume(Clock::default().now(), config, registry);
-                led.stage.send_replace(Stage::Leads);
+                led.stage.send_replace(Stage::Leads { key });
                 let recorder = Recorder::new(candidate.log.clone());
                 tokio::select! {
                     line = run(master, connects, recorder) => return line,

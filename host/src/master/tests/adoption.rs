@@ -14,10 +14,10 @@ use crate::registry::{Operation, Presence};
 
 /// What an agent brings to a new master.
 #[derive(Default)]
-struct Baggage {
-    tasks: Vec<TaskRecord>,
-    executors: Vec<ExecutorRecord>,
-    frameworks: Vec<FrameworkInfo>,
+pub(super) struct Baggage {
+    pub(super) tasks: Vec<TaskRecord>,
+    pub(super) executors: Vec<ExecutorRecord>,
+    pub(super) frameworks: Vec<FrameworkInfo>,
 }
 
 fn info(failover_secs: u64) -> FrameworkInfo {
@@ -54,7 +54,7 @@ impl TestEnv {
         self.master.sanity_check();
     }
 
-    fn back(&mut self, hostname: &str, id: &str, baggage: Baggage) -> LinkId {
+    pub(super) fn back(&mut self, hostname: &str, id: &str, baggage: Baggage) -> LinkId {
         let link = self.link();
         self.handle(Event::AgentConnected { link });
         let agent = AgentInfo {
@@ -231,7 +231,7 @@ fn an_id_that_this_master_would_have_given_is_not_believed() {
     let mut env = TestEnv::new();
     let scheduler = env.framework("f");
     let secret = secret(&env.events(scheduler));
-    env.call(scheduler, Call::Teardown(scheduler::Teardown {}));
+    env.call(scheduler, Call::Teardown(scheduler::Teardown::default()));
     let late = env.framework_of(known(0), Some(secret));
     assert!(fatal(&env.events(late)).contains("torn down"));
 }
@@ -309,7 +309,7 @@ fn what_a_framework_stored_survives_the_master_and_goes_with_the_framework() {
         matches!(&events[..], [event::Event::Subscribed(s)] if s.state.len() == 1 && s.state[0].value == b"new"),
         "{events:?}"
     );
-    env.call(back, Call::Teardown(scheduler::Teardown {}));
+    env.call(back, Call::Teardown(scheduler::Teardown::default()));
     assert!(env.registry.frameworks.is_empty());
 }
 
@@ -317,7 +317,7 @@ fn what_a_framework_stored_survives_the_master_and_goes_with_the_framework() {
 fn a_teardown_goes_on_under_the_next_master() {
     let mut env = TestEnv::new();
     env.two_agents_run(3600);
-    let teardown = crate::protocol::TeardownCall { framework: "f".into() };
+    let teardown = crate::protocol::TeardownCall { framework: "f".into(), ..Default::default() };
     env.operator(operator_call::Call::Teardown(teardown)).remove(0).unwrap();
     env.next_master();
     let agents = [("h1", "M-A1", "on-M-A1"), ("h2", "M-A2", "on-M-A2")].map(|(hostname, id, task)| {
@@ -337,7 +337,7 @@ fn a_scheduler_hears_of_its_end_when_no_master_will_take_it_up_again() {
     let mut env = TestEnv::new();
     let scheduler = env.framework_of(info(3600), None);
     env.persists = false;
-    env.call(scheduler, Call::Teardown(scheduler::Teardown {}));
+    env.call(scheduler, Call::Teardown(scheduler::Teardown::default()));
     let closed = |env: &TestEnv| env.effects.iter().any(|e| matches!(e, Effect::Close { link } if *link == scheduler));
     assert!(!closed(&env));
     env.call(scheduler, Call::Revive(scheduler::Revive {}));
@@ -477,7 +477,7 @@ fn a_busy_cluster_costs_few_records() {
     let scheduler = env.framework_of(info(60), None);
     let offer = env.offers(scheduler).remove(0);
     env.accept(scheduler, &offer, vec![task("t", "M-A1", "cpus:1")]);
-    env.call(scheduler, Call::Teardown(scheduler::Teardown {}));
+    env.call(scheduler, Call::Teardown(scheduler::Teardown::default()));
     assert!(!env.effects.iter().any(|effect| matches!(effect, Effect::Persist { .. })));
     let admitted = env.registry.operations();
     assert!(matches!(&admitted[..], [Operation::Lead(_), Operation::AdmitAgent(_)]), "{admitted:?}");

@@ -16,7 +16,7 @@ fn a_deadline_that_has_passed_does_not_come_again_while_a_teardown_waits() {
     let scheduler = env.framework("f");
     let offer = env.offers(scheduler).remove(0);
     env.accept(scheduler, &offer, vec![task("t", "M-A1", "cpus:1")]);
-    env.call(scheduler, Call::Teardown(Teardown {}));
+    env.call(scheduler, Call::Teardown(Teardown::default()));
     env.handle(Event::Disconnected { link: scheduler });
     env.now = env.now + Duration::from_secs(1);
     env.handle(Event::DeadlinePassed);
@@ -32,7 +32,7 @@ fn a_teardown_ends_with_the_agent_that_had_the_last_executor() {
     let offer = env.offers(scheduler).remove(0);
     env.accept(scheduler, &offer, vec![run]);
     env.report(agent, "t", TaskState::TaskRunning, 1);
-    env.call(scheduler, Call::Teardown(Teardown {}));
+    env.call(scheduler, Call::Teardown(Teardown::default()));
     env.handle(Event::Disconnected { link: agent });
     env.after(Duration::from_secs(60));
     let left = env.operator(operator_call::Call::ListFrameworks(ListFrameworks::default()));

@@ -126,7 +126,7 @@ fn a_framework_that_ends_does_not_wait_for_an_unreachable_agent() {
     let mut env = TestEnv::new();
     let (agent, scheduler) = env.runs(&["t"]);
     env.falls_silent(agent);
-    env.call(scheduler, Call::Teardown(scheduler::Teardown {}));
+    env.call(scheduler, Call::Teardown(scheduler::Teardown::default()));
     assert_eq!(env.live_tasks(), 0);
     assert!(env.operator(operator_call::Call::ListFrameworks(Default::default())).is_empty());
     let back = env.is_back(vec![record("t", TaskState::TaskRunning, 1)]);

@@ -149,7 +149,7 @@ fn a_task_takes_from_the_reservation_first_and_the_rest_from_other_offers() {
 #[test]
 fn a_framework_that_comes_back_under_its_name_finds_its_volume() {
     let (mut env, agent, db) = running();
-    env.call(db, Call::Teardown(scheduler::Teardown {}));
+    env.call(db, Call::Teardown(scheduler::Teardown::default()));
     env.report(agent, "t", TaskState::TaskKilled, 1);
     assert_eq!(env.free("web"), "cpus:1;mem:36;ports:[1-4,6-9]", "whether the owner runs or not");
     let info =

@@ -112,7 +112,7 @@ impl World {
                 0 => Call::Revive(scheduler::Revive {}),
                 1 => Call::Suppress(scheduler::Suppress {}),
                 2 => Call::CancelGang(scheduler::CancelGang { id: name(input) }),
-                3 => Call::Teardown(scheduler::Teardown {}),
+                3 => Call::Teardown(scheduler::Teardown::default()),
                 _ => Call::Reconcile(scheduler::Reconcile { task_ids: vec![self.task(input).1] }),
             },
             13 => Call::Kill(scheduler::Kill {
@@ -221,9 +221,12 @@ impl World {
             2 => Call::ListFrameworks(Default::default()),
             3 => Call::ListTasks(ListTasks { all: Some(true), framework: None }),
             4 => Call::Kill(KillCall { task }),
-            5 => Call::Teardown(TeardownCall { framework }),
+            5 => Call::Teardown(TeardownCall { framework, ..Default::default() }),
             6 => Call::Why(Why { id: if input.seldom() { framework } else { task.task } }),
-            7 => Call::Locate(mesos_host::protocol::Locate { task }),
+            7 => Call::Locate(mesos_host::protocol::Locate {
+                task,
+                agent_id: input.seldom().then(|| self.agent_id(input)),
+            }),
             _ => Call::Request(RequestFramework { framework, data: input.bytes().to_vec() }),
         };
         OperatorCall { call: Some(call) }
