@@ -285,9 +285,7 @@ impl JobFramework {
     }
 
     fn say(&self, line: &str, calls: &mut Calls) {
-        if !self.job.detached() {
-            calls.stderr(format!("mesos run-mpi: {line}\n"));
-        }
+        calls.stderr(format!("mesos run-mpi: {line}\n"));
     }
 
     fn message(&mut self, now: Time, message: mesos_plugin_api::v1::scheduler::Message, calls: &mut Calls) {

@@ -87,7 +87,7 @@ impl JobFramework {
         let ranks = self.placement.ranks_of(node.index);
         files.extend(ranks.into_iter().flat_map(|rank| follow_rank(&self.job, &self.job_id, rank, node.index)));
         if !files.is_empty() {
-            calls.follow(node.task_id.clone(), files);
+            calls.follow_on(node.agent_id.clone(), node.task_id.clone(), files);
         }
     }
 
