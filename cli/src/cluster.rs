@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use mesos_host::cluster::Cluster as Embedded;
 use mesos_host::election::Detector;
-use mesos_host::protocol::client::{MasterClient, Patience, RemoteMaster};
+use mesos_host::protocol::client::{Credentials, MasterClient, Patience, RemoteMaster};
 use mesos_host::protocol::{ClusterState, GetCluster, operator_call, operator_reply};
 
 use crate::context::Context;
@@ -118,6 +118,14 @@ pub async fn connect(context: &Context, place: &MasterPlace, named_by: &str) -> 
 /// # Errors
 /// The token, or what ZooKeeper wants, can't be read.
 pub fn remote(context: &Context, place: &MasterPlace) -> Result<RemoteMaster> {
+    remote_as(context, place, context.credentials()?)
+}
+
+/// The same for somebody with credentials of their own.
+///
+/// # Errors
+/// What ZooKeeper wants can't be read.
+pub fn remote_as(context: &Context, place: &MasterPlace, credentials: Credentials) -> Result<RemoteMaster> {
     let detector = match place {
         MasterPlace::Address(address) => Detector::fixed(address.as_str()),
         MasterPlace::ZooKeeper(address) => {
@@ -125,7 +133,7 @@ pub fn remote(context: &Context, place: &MasterPlace) -> Result<RemoteMaster> {
             detector.with_context(|| format!("{address} can't be watched"))?
         }
     };
-    Ok(RemoteMaster::new(detector, context.credentials()?))
+    Ok(RemoteMaster::new(detector, credentials))
 }
 
 /// What a cluster has.

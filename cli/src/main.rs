@@ -5,6 +5,7 @@ mod cluster;
 mod commands;
 mod context;
 mod daemon;
+mod detached;
 mod errors;
 mod foreground;
 mod help;

@@ -15,6 +15,7 @@ use mesos_host::protocol::{
     ExecOutput, ExecStart, FileChunk, Locate, Located, ReadFile, ReadFiles, SandboxAccess, TaskSelector, operator_call,
     operator_reply,
 };
+use mesos_plugin_api::v1::AgentId;
 use tokio::sync::{Mutex, mpsc};
 
 /// The way to the sandboxes of a cluster; one connection an agent, however many tasks are read there.
@@ -34,8 +35,16 @@ impl Sandboxes {
     /// # Errors
     /// The master doesn't know the task, or several frameworks have one of that name.
     pub async fn locate(&self, task: &str, framework: Option<&str>) -> Result<Located> {
+        self.locate_on(None, task, framework).await
+    }
+
+    /// The same of one that was on this agent, if that is known: the master may have forgotten it.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn locate_on(&self, agent_id: Option<AgentId>, task: &str, framework: Option<&str>) -> Result<Located> {
         let task = TaskSelector { task: task.to_string(), framework: framework.map(ToString::to_string) };
-        let replies = self.master.ask(operator_call::Call::Locate(Locate { task })).await?;
+        let replies = self.master.ask(operator_call::Call::Locate(Locate { task, agent_id })).await?;
         let located = replies.into_iter().find_map(|reply| match reply {
             operator_reply::Reply::Located(located) => Some(located),
             _ => None,

@@ -45,6 +45,7 @@ fn run(context: &Context) -> Result<i32> {
     let wanted = Wanted {
         task: context.text("task").expect("clap wants it").to_string(),
         framework: context.text("framework").map(ToString::to_string),
+        agent: None,
         files: files(context),
         growing: context.given("follow"),
     };

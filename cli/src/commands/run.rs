@@ -17,7 +17,7 @@ use crate::foreground::{self, Options};
 use crate::run::{Job, RunFramework};
 use crate::settings::{RUN_CPUS, RUN_MEM, RUN_ROLE};
 use crate::uris::InSandbox;
-use crate::{names, values};
+use crate::{detached, names, values};
 
 pub const VERB: Verb = Verb { name: "run", group: Group::Programs, command, run };
 
@@ -69,11 +69,15 @@ fn command(command: Command) -> Command {
         .arg(Arg::new("no-output").long("no-output").action(ArgAction::SetTrue).help(
             "Don't show what they write; 'mesos logs' does",
         ))
+        .arg(Arg::new("detach").long("detach").action(ArgAction::SetTrue).help(
+            "Hand it to the cluster and print its id; 'mesos frameworks attach' shows it",
+        ))
         .arg(program::arg())
         .after_long_help(examples(&[
             ("mesos run -- hostname", "one task"),
             ("mesos run -n 100 -l -- sh -c 'echo I am $MESOS_RUN_INDEX'", "a hundred, each line with its task's number"),
             ("mesos run --cpus 4 --mem 8g --uri ./train.py -- python3 train.py", "one with a file from here"),
+            ("mesos run --detach -- ./train", "one that goes on without this terminal"),
             ("mesos run -e OMP_NUM_THREADS=4 -t 1h --max-fail 1 -n 10 -- ./step", "all ten, or none"),
         ]))
 }
@@ -91,6 +95,13 @@ fn run(context: &Context) -> Result<i32> {
     };
     let files = context.texts("uri").iter().map(|text| InSandbox::parse(text)).collect::<Result<Vec<_>>>()?;
     let options = Options { quiet: context.quiet(), stdin: false };
+    if context.given("detach") {
+        return context.runtime()?.block_on(async {
+            let client = cluster::lasting(context).await?;
+            let job = ready(&client, job, files).await?;
+            detached::hand_over(&client, info, job.to_bytes()).await.map(|_| 0)
+        });
+    }
     context.runtime()?.block_on(async {
         let cluster = cluster::find_or_embed(context).await?;
         let ran = start(&cluster.client, job, files, info, options).await;
@@ -101,17 +112,23 @@ fn run(context: &Context) -> Result<i32> {
 
 async fn start(
     client: &MasterClient,
-    mut job: Job,
+    job: Job,
     files: Vec<InSandbox>,
     info: FrameworkInfo,
     options: Options,
 ) -> Result<i32> {
+    let job = ready(client, job, files).await?;
+    let make = |_| Ok(Box::new(RunFramework::new(job)) as Box<dyn mesos_plugin_api::Framework>);
+    Ok(foreground::run(client, info, None, make, options).await?.exit_code)
+}
+
+/// With its files uploaded, where it can ever run.
+async fn ready(client: &MasterClient, mut job: Job, files: Vec<InSandbox>) -> Result<Job> {
     refuse_what_never_fits(client, &job.each).await?;
     for file in files {
         job.command.uris.push(file.uri(client).await?);
     }
-    let make = |_| Ok(Box::new(RunFramework::new(job)) as Box<dyn mesos_plugin_api::Framework>);
-    Ok(foreground::run(client, info, None, make, options).await?.exit_code)
+    Ok(job)
 }
 
 fn job(context: &Context) -> Result<Job> {

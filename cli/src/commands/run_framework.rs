@@ -23,13 +23,18 @@ use mesos_plugin_api::v1::FrameworkId;
 use super::{Group, Verb};
 use crate::context::Context;
 use crate::plugin::host::{framework_info, maker};
-use crate::{cluster, foreground};
+use crate::{cluster, detached, foreground};
 
 pub const VERB: Verb = Verb { name: "run-framework", group: Group::Hidden, command, run };
 
 fn command(command: Command) -> Command {
     let path = |name: &'static str, help: &'static str| {
-        Arg::new(name).long(name).value_name("FILE").required(true).value_parser(value_parser!(PathBuf)).help(help)
+        Arg::new(name)
+            .long(name)
+            .value_name("FILE")
+            .required_unless_present("detached")
+            .value_parser(value_parser!(PathBuf))
+            .help(help)
     };
     command
         .hide(true)
@@ -37,7 +42,19 @@ fn command(command: Command) -> Command {
         .arg(path("plugin", "The plugin"))
         .arg(path("config", "What its command would give to the half"))
         .arg(path("identity", "Id and secret of the framework; made at its first start, and to be kept as a secret"))
-        .arg(Arg::new("name").long("name").value_name("NAME").required(true).help("The framework's name"))
+        .arg(
+            Arg::new("name")
+                .long("name")
+                .value_name("NAME")
+                .required_unless_present("detached")
+                .help("The framework's name"),
+        )
+        .arg(
+            Arg::new("detached")
+                .long("detached")
+                .value_name("ID")
+                .help("Of a framework that was handed to the cluster: its master says the rest"),
+        )
         .arg(Arg::new("role").long("role").value_name("ROLE").help("The role whose share it uses"))
         .arg(
             Arg::new("failover-timeout-ms")
@@ -49,6 +66,9 @@ fn command(command: Command) -> Command {
 }
 
 fn run(context: &Context) -> Result<i32> {
+    if let Some(id) = context.text("detached") {
+        return detached::run_scheduler(context, id);
+    }
     let path = |name: &str| context.verb.get_one::<PathBuf>(name).expect("clap wants it");
     let file = PluginFile::read(path("plugin"));
     let file = file.map_err(|problem| anyhow!("plugin {}: {problem}", path("plugin").display()))?;

@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
-use mesos_host::protocol::{FileChunk, ReadFile};
+use mesos_host::protocol::{FileChunk, Located, ReadFile};
 use mesos_plugin_api::framework::{Follow, FollowFile};
-use mesos_plugin_api::v1::FrameworkId;
+use mesos_plugin_api::v1::{AgentId, FrameworkId};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -61,7 +61,13 @@ impl Followers {
             let task = follow.task_id;
             let followed = async {
                 let framework = Some(framework.to_string());
-                let wanted = Wanted { task: task.to_string(), framework, files: follow.files, growing: true };
+                let wanted = Wanted {
+                    task: task.to_string(),
+                    framework,
+                    agent: follow.agent_id,
+                    files: follow.files,
+                    growing: true,
+                };
                 // The master may just have another leader: that is no reason to lose output.
                 Follower { hurry, ..Follower::new(sandboxes, &screen, wanted)? }.run(TRIES_MAX).await
             };
@@ -73,6 +79,11 @@ impl Followers {
 
     /// Waits until each has handed on all it can get.
     pub async fn end(mut self) {
+        self.all_shown().await;
+    }
+
+    /// Waits until each that follows now has handed on all it can get.
+    pub async fn all_shown(&mut self) {
         self.hurry.store(true, Ordering::Relaxed);
         while self.running.join_next().await.is_some() {}
     }
@@ -84,6 +95,8 @@ pub struct Wanted {
     pub task: String,
     /// Its framework, by id or name, where it must be said.
     pub framework: Option<String>,
+    /// The agent that has it, or had it, where that is known.
+    pub agent: Option<AgentId>,
     /// Files of its sandbox, and where they are shown.
     pub files: Vec<FollowFile>,
     /// Until the task has ended, and not only what is there now.
@@ -137,9 +150,14 @@ impl Follower {
         self.sinks.iter().map(|sink| sink.offset).collect()
     }
 
+    async fn locate(&self) -> Result<Located> {
+        let Wanted { task, framework, agent, .. } = &self.wanted;
+        self.sandboxes.locate_on(agent.clone(), task, framework.as_deref()).await
+    }
+
     /// Reads on from where each file stands until all have ended.
     async fn read(&mut self) -> Result<()> {
-        let located = self.sandboxes.locate(&self.wanted.task, self.wanted.framework.as_deref()).await?;
+        let located = self.locate().await?;
         let files = self.sinks.iter().map(|sink| ReadFile { path: sink.file.path.clone(), offset: Some(sink.offset) });
         let mut stream = self.sandboxes.read(&located, files.collect(), self.wanted.growing).await?;
         loop {

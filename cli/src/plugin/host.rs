@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use mesos_host::loader::LoadedPlugin;
 use mesos_host::protocol::client::MasterClient;
 use mesos_host::protocol::{RequestFramework, operator_call, operator_reply};
@@ -14,7 +14,7 @@ use tokio::runtime::Runtime;
 
 use crate::cluster::{self, Cluster};
 use crate::context::{Context, user_name};
-use crate::{foreground, names, uris};
+use crate::{detached, foreground, names, uris};
 
 /// How long a framework in front survives a lost connection, unless its plugin says otherwise.
 const FAILOVER_MS: u64 = 60_000;
@@ -54,7 +54,7 @@ impl Host {
 
     fn run(&self, run: RunFramework) -> Result<RunFrameworkResult> {
         if run.detach == Some(true) {
-            bail!("a framework can't be handed to the cluster yet; leave --detach out and keep the terminal open");
+            return self.hand_over(run);
         }
         let client = self.client()?;
         let file = self.plugin.file();
@@ -68,6 +68,19 @@ impl Host {
             foreground::run(&client, info, Some(plugin), make, front).await
         })?;
         Ok(RunFrameworkResult { exit_code: ended.exit_code, framework_id: ended.framework_id })
+    }
+
+    fn hand_over(&self, run: RunFramework) -> Result<RunFrameworkResult> {
+        let file = self.plugin.file();
+        let plugin = file.reference().with_context(|| format!("{} can't be read", file.path.display()))?;
+        let info = framework_info(&run, &plugin);
+        self.runtime.block_on(async {
+            // One that is embedded ends with us.
+            let client = cluster::lasting(&self.context).await?;
+            client.put_blob(&file.path, &plugin.sha256).await?;
+            let framework_id = detached::hand_over(&client, info, run.config).await?;
+            Ok(RunFrameworkResult { exit_code: 0, framework_id: Some(framework_id) })
+        })
     }
 
     fn ask(&self, framework: &str, data: Vec<u8>, piece: &mut Pieces<'_>) -> Result<()> {

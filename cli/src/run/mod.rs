@@ -8,13 +8,17 @@
 //!
 //! Each event costs the same however many tasks there are, so that thousands are cheap.
 
+mod kept;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use kept::Kept;
 use mesos_plugin_api::framework::{Event, FollowFile, Progress};
+use mesos_plugin_api::v1::scheduler::{StateEntry, StateStored};
+use mesos_plugin_api::v1::{AgentId, OfferId};
 use mesos_plugin_api::v1::{
     CommandInfo, Filters, Offer, OfferPart, Reason, Resources, TaskId, TaskInfo, TaskState, TaskStatus,
 };
@@ -33,6 +37,9 @@ const BAR_INTERVAL: Duration = Duration::from_millis(100);
 const REFUSE: Duration = Duration::from_secs(5);
 /// Of many tasks those that end sooner are asked for their output at their end, and only if they have written any.
 const FOLLOW_AFTER: Duration = Duration::from_millis(100);
+
+/// Tasks that had ended before a scheduler took over are shown again up to so many.
+const FOLLOWED_AGAIN_MAX: usize = 4096;
 
 const PATIENCE_TIMER: u64 = 1;
 const BAR_TIMER: u64 = 2;
@@ -79,11 +86,23 @@ pub struct RunFramework {
     suppressed: bool,
     waiting_shown: bool,
     bar_moved: Option<Time>,
+    /// What a scheduler that takes over has to know; of a job whose command is in front, nothing.
+    kept: Option<Kept>,
+    /// Launches that wait until they are noted.
+    noted_soon: BTreeMap<u64, Launch>,
+    last_note: u64,
+}
+
+struct Launch {
+    offer: OfferId,
+    tasks: Vec<TaskInfo>,
+    filters: Filters,
 }
 
 struct Live {
     index: u32,
     attempt: u32,
+    agent_id: Option<AgentId>,
     hostname: String,
     output: Output,
     /// It is not known whether it runs.
@@ -124,6 +143,81 @@ impl RunFramework {
             suppressed: false,
             waiting_shown: false,
             bar_moved: None,
+            kept: None,
+            noted_soon: BTreeMap::new(),
+            last_note: 0,
+        }
+    }
+
+    /// A job that goes on when its scheduler dies.
+    pub fn lasting(job: Job) -> Self {
+        Self { kept: Some(Kept::default()), ..Self::new(job) }
+    }
+
+    /// Goes on where the scheduler before this one was: what it had launched is asked for.
+    fn take_over(&mut self, state: Vec<StateEntry>, calls: &mut Calls) {
+        let kept = Kept::restore(state);
+        (self.next, self.failed) = (kept.launched.min(self.job.count), kept.failed);
+        self.first_failure = kept.first_failure.clone().map(|(exit_code, line)| Failure { exit_code, line });
+        self.killing = self.job.max_fail.is_some_and(|most| self.failed >= most);
+        let mut ended: Vec<(u32, TaskId)> = Vec::new();
+        for index in 0..self.next {
+            let attempt = kept.again.get(&index).copied().unwrap_or(1);
+            let id = self.task_id(index, attempt);
+            if kept.has_ended(index) {
+                ended.push((index, id));
+                continue;
+            }
+            let live = Live {
+                index,
+                attempt,
+                agent_id: None,
+                hostname: String::new(),
+                output: Output::Unseen,
+                unreachable: false,
+            };
+            self.live.insert(id, live);
+        }
+        self.ended = ended.len() as u32;
+        self.kept = Some(kept);
+        if self.job.follow {
+            // Where the scheduler before this one has said so may be lost with its agent.
+            let again = ended.into_iter().take(FOLLOWED_AGAIN_MAX);
+            again.for_each(|(index, id)| self.follow_files(id, index, None, calls));
+        }
+        if !self.live.is_empty() {
+            calls.reconcile(self.live.keys().cloned().collect());
+        }
+        if self.killing {
+            self.kill_all(None, calls);
+        }
+    }
+
+    fn launch(&mut self, offer: OfferId, tasks: Vec<TaskInfo>, filters: Filters, calls: &mut Calls) {
+        let Some(kept) = &mut self.kept else { return calls.accept_with([offer], tasks, Some(filters)) };
+        let of = |task: &TaskInfo| self.live.get(&task.id).map(|live| (live.index, live.attempt));
+        let numbers: Vec<(u32, u32)> = tasks.iter().filter_map(of).collect();
+        self.last_note += 1;
+        kept.launch(self.next, &numbers, self.last_note, calls);
+        self.noted_soon.insert(self.last_note, Launch { offer, tasks, filters });
+    }
+
+    fn noted(&mut self, stored: StateStored, calls: &mut Calls) {
+        if let Some(error) = stored.error {
+            return calls.finish(1, Some(format!("the job can't go on without its command: {error}")));
+        }
+        let Some(Launch { offer, tasks, filters }) = self.noted_soon.remove(&stored.seq) else { return };
+        if self.killing {
+            tasks.iter().for_each(|task| drop(self.live.remove(&task.id)));
+            return calls.decline(offer, REFUSE);
+        }
+        calls.accept_with([offer], tasks, Some(filters));
+    }
+
+    fn task_id(&self, index: u32, attempt: u32) -> TaskId {
+        match attempt {
+            1 => TaskId::new(format!("{}.{index}", self.name)),
+            _ => TaskId::new(format!("{}.{index}-{attempt}", self.name)),
         }
     }
 
@@ -153,7 +247,7 @@ impl RunFramework {
         }
         // What is left of a full call is wanted at once, for the next one.
         let refuse = if full && self.waiting() { Duration::ZERO } else { REFUSE };
-        calls.accept_with([offer.id.clone()], tasks, Some(Filters::refuse(refuse)));
+        self.launch(offer.id.clone(), tasks, Filters::refuse(refuse), calls);
         self.move_bar(now, calls);
     }
 
@@ -170,11 +264,9 @@ impl RunFramework {
             self.next += 1;
             (self.next - 1, 1)
         });
-        let id = match attempt {
-            1 => TaskId::new(format!("{}.{index}", self.name)),
-            _ => TaskId::new(format!("{}.{index}-{attempt}", self.name)),
-        };
-        let live = Live { index, attempt, hostname: part.hostname.clone(), output: Output::Unseen, unreachable: false };
+        let id = self.task_id(index, attempt);
+        let (agent_id, hostname) = (Some(part.agent_id.clone()), part.hostname.clone());
+        let live = Live { index, attempt, agent_id, hostname, output: Output::Unseen, unreachable: false };
         self.live.insert(id.clone(), live);
         let mut command = self.job.command.clone();
         if self.job.count > 1 {
@@ -189,6 +281,9 @@ impl RunFramework {
     fn updated(&mut self, now: Time, status: &TaskStatus, calls: &mut Calls) {
         // Seen before, and ended then.
         let Some(live) = self.live.get_mut(&status.task_id) else { return };
+        if live.agent_id.is_none() {
+            live.agent_id.clone_from(&status.agent_id);
+        }
         let state = status.state();
         let unreachable = state == TaskState::TaskUnreachable;
         let newly_unreachable = unreachable && !live.unreachable;
@@ -237,14 +332,23 @@ impl RunFramework {
     fn follow(&mut self, task: &TaskId, calls: &mut Calls) {
         let Some(live) = self.live.get_mut(task).filter(|live| live.output == Output::Waits) else { return };
         live.output = Output::Followed;
-        let label = self.job.label.then(|| format!("{}: ", live.index));
+        let (index, agent) = (live.index, live.agent_id.clone());
+        self.follow_files(task.clone(), index, agent, calls);
+    }
+
+    fn follow_files(&self, task: TaskId, index: u32, agent: Option<AgentId>, calls: &mut Calls) {
+        let label = self.job.label.then(|| format!("{index}: "));
         let file = |path: &str, stderr: Option<bool>| FollowFile {
             path: path.to_string(),
             stderr,
             label: label.clone(),
             to_file: None,
         };
-        calls.follow(task.clone(), vec![file("stdout", None), file("stderr", Some(true))]);
+        let files = vec![file("stdout", None), file("stderr", Some(true))];
+        match agent {
+            Some(agent) => calls.follow_on(agent, task, files),
+            None => calls.follow(task, files),
+        }
     }
 
     fn ended(&mut self, now: Time, status: &TaskStatus, calls: &mut Calls) {
@@ -253,6 +357,7 @@ impl RunFramework {
         }
         let live = self.live.remove(&status.task_id).expect("the caller has seen it");
         let never_started = status.state() == TaskState::TaskDropped;
+        let before = self.ended;
         let drained = status.state() == TaskState::TaskKilled && status.reason() == Reason::AgentDraining;
         match status.state() {
             _ if self.killing && self.failed_by_us(status) => {}
@@ -269,6 +374,9 @@ impl RunFramework {
             }
             _ => self.fail(status, &live, calls),
         }
+        if let Some(kept) = self.kept.as_mut().filter(|_| self.ended > before) {
+            kept.end(live.index, calls);
+        }
         self.move_bar(now, calls);
     }
 
@@ -284,11 +392,16 @@ impl RunFramework {
             let exit_code = status.shell_code();
             // A task that was killed may have ended well; it failed nevertheless.
             let exit_code = if exit_code == 0 { 1 } else { exit_code };
-            let line = format!("task {} on {}: {}", status.task_id, live.hostname, why(status));
+            let agent = status.agent_id.as_ref().map_or("an agent that is gone", |id| id.as_str());
+            let place = if live.hostname.is_empty() { agent } else { &live.hostname };
+            let line = format!("task {} on {place}: {}", status.task_id, why(status));
             if self.job.count > 1 {
                 calls.stderr(format!("mesos: {line}\n"));
             }
             self.first_failure = Some(Failure { exit_code, line });
+        }
+        if let (Some(kept), Some(first)) = (&mut self.kept, &self.first_failure) {
+            kept.fail(self.failed, first, calls);
         }
         if self.job.max_fail.is_some_and(|most| self.failed >= most) {
             self.kill_all(None, calls);
@@ -368,7 +481,18 @@ impl RunFramework {
 impl Framework for RunFramework {
     fn on_event(&mut self, now: Time, event: Event, calls: &mut Calls) {
         match event {
-            Event::Started(started) => self.name = started.framework.name,
+            Event::Started(started) => {
+                let recovered = started.recovered();
+                self.name = started.framework.name;
+                if recovered && self.kept.is_some() {
+                    self.take_over(started.state, calls);
+                    self.settle(calls);
+                }
+            }
+            Event::StateStored(stored) => {
+                self.noted(stored, calls);
+                self.settle(calls);
+            }
             Event::Connected(_) if self.next == 0 => calls.set_timer(PATIENCE_TIMER, now + PATIENCE),
             Event::Offers(offers) => {
                 offers.offers.iter().for_each(|offer| self.offered(now, offer, calls));

@@ -1,3 +1,5 @@
+mod lasting;
+
 use mesos_plugin_api::FakeMaster;
 use mesos_plugin_api::v1::framework::{Follow, Signal, call::Call};
 use mesos_plugin_api::v1::{AgentId, ExitStatus, OfferId, Source};
