@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! fmt ─ clippy ─ build ─ unit ─ fuzz ─ simulation ─ harness ─ doc ─ tidy ─ parts ─ run ─ plugins ─ golden ─ bad_input ─ lifecycle
-//!     ─ volumes ─ skeletons ─ failover ─ drain ─ recovery ─ zookeeper ─ masters ─ mpi
+//!     ─ volumes ─ skeletons ─ failover ─ detach ─ drain ─ recovery ─ zookeeper ─ masters ─ mpi
 //! ```
 
 use std::path::Path;
@@ -76,6 +76,7 @@ const STEPS: &[Step] = &[
     Step { name: "volumes", action: Action::Integration },
     Step { name: "skeletons", action: Action::Integration },
     Step { name: "failover", action: Action::Integration },
+    Step { name: "detach", action: Action::Integration },
     Step { name: "drain", action: Action::Integration },
     Step { name: "recovery", action: Action::Integration },
     Step { name: "zookeeper", action: Action::Integration },
