@@ -207,13 +207,13 @@ impl Master {
         if let Some(old) = framework.link.replace(link).filter(|old| *old != link) {
             self.turn_away(old, format!("another scheduler took {id} over"), effects);
         }
-        // It is told nothing before it is welcome.
-        self.frameworks.get_mut(id).expect("the caller has it").welcome_waits = true;
         // None before it is welcome: it would not hear of them, and they would lie there until they time out.
         self.tell_allocator(now, allocator::Event::DeactivateFramework { id: id.clone() });
         // Its offers of before are void: whoever takes over knows nothing of them.
         self.rescind_of(now, id, effects);
         self.links.insert(link, Peer::Scheduler(id.clone()));
+        let framework = self.frameworks.get_mut(id).expect("the caller has it");
+        framework.welcome_waits = true;
         self.forget_asked(id);
         let framework = self.frameworks.get_mut(id).expect("the caller has it");
         if framework.recorded {
