@@ -31,11 +31,11 @@ impl Invariant for Killed {
                 let commands = accept.tasks.iter().filter(|task| task.command.is_some());
                 self.commands.entry(*scheduler).or_default().extend(commands.map(|task| task.id.clone()));
             }
-            Sight::HalfCalled { scheduler, call: HalfCall::Kill(kill) } => {
-                if self.commands.get(scheduler).is_some_and(|commands| commands.contains(&kill.task_id)) {
-                    self.met += 1;
-                    self.killed.entry(*scheduler).or_default().insert(kill.task_id.clone());
-                }
+            Sight::HalfCalled { scheduler, call: HalfCall::Kill(kill) }
+                if self.commands.get(scheduler).is_some_and(|commands| commands.contains(&kill.task_id)) =>
+            {
+                self.met += 1;
+                self.killed.entry(*scheduler).or_default().insert(kill.task_id.clone());
             }
             Sight::HalfSaw { scheduler, event: HalfEvent::Update(update) } if update.status.state().is_terminal() => {
                 self.killed.entry(*scheduler).or_default().remove(&update.status.task_id);
