@@ -44,6 +44,8 @@ pub enum Fault {
     OperatorKill,
     /// A person ends a framework.
     OperatorTeardown,
+    /// A person interrupts a job.
+    Interrupt,
 }
 
 /// Each fault, its name in the table, and how likely it is beside the others.
@@ -65,6 +67,7 @@ pub const ALL: &[(Fault, &str, u32)] = &[
     (Fault::StuckProcesses, "fault: processes of a machine get stuck", 3),
     (Fault::OperatorKill, "fault: operator kills a task", 4),
     (Fault::OperatorTeardown, "fault: operator ends a framework", 1),
+    (Fault::Interrupt, "fault: a person interrupts a job", 2),
 ];
 
 /// What must have come of them, beside their names above.
@@ -78,6 +81,9 @@ pub const CONSEQUENCES: &[&str] = &[
     "fault: fetch failed",
     "fault: launch failed",
     "fault: process that KILL does not end at once",
+    "fault: agent recovered from its checkpoints",
+    "fault: death of the master heard of late",
+    "fault: write of a dying master that it did not hear of",
 ];
 
 impl World {
@@ -166,6 +172,7 @@ impl World {
             }
             Fault::OperatorKill => self.operator_kills(),
             Fault::OperatorTeardown => self.operator_tears_down(),
+            Fault::Interrupt => self.interrupt(),
         }
     }
 
@@ -188,6 +195,15 @@ impl World {
             self.pause_peer(peer, until);
         }
         true
+    }
+
+    fn interrupt(&mut self) -> bool {
+        let jobs = self.schedulers.iter().enumerate();
+        let jobs = jobs.filter(|(_, node)| node.runner.is_some() && !node.work.is_restarted());
+        let jobs: Vec<usize> = jobs.map(|(at, _)| at).collect();
+        let job = self.chance.pick(&jobs).copied();
+        job.into_iter().for_each(|job| self.signal_scheduler(job, 2));
+        job.is_some()
     }
 
     fn operator_kills(&mut self) -> bool {

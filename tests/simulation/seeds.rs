@@ -16,4 +16,7 @@ pub const NAMED: &[(&str, u64)] = &[
     ("a framework that was taken over forgot the idle executors of its first scheduler", 1388),
     ("a message was lost when the end of an executor's predecessor was heard of late", 2731),
     ("a master was paused again, for shorter, and what it wanted kept was overtaken", 3987),
+    ("a revive was lost in a dying connection", 76),
+    ("the answer to a question crossed the end of its task", 1),
+    ("a task's end was told twice, before and after its machine had lost power", 863),
 ];

@@ -27,12 +27,14 @@ pub enum Sight<'a> {
         /// What.
         checkpoint: &'a Checkpoint,
     },
-    /// An agent's process began, with nothing.
+    /// An agent's process began.
     AgentStarted {
         /// Which.
         agent: usize,
         /// What its machine has.
         resources: &'a Resources,
+        /// With what the one before it has left; otherwise with nothing.
+        recovered: bool,
     },
     /// The master is about to take this.
     MasterHeardAgent {

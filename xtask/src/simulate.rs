@@ -7,6 +7,9 @@ use crate::workspace;
 
 mod mutations;
 
+/// What takes most of an hour on two cores.
+const NIGHTLY_SEEDS: &str = "10000";
+
 /// Optimised, with assertions.
 pub const PROFILE: &str = "simulation";
 
@@ -24,6 +27,7 @@ pub fn command() -> Command {
         .arg(number("from", "The first seed [default: 1]"))
         .arg(number("seed", "Only this one").conflicts_with_all(["seeds", "from"]))
         .arg(flag("trace", "Show all that happens in it").requires("seed"))
+        .arg(flag("nightly", "Ten thousand of them").conflicts_with_all(["seeds", "seed"]))
         .arg(flag("mutations", "Make one thing wrong after another in a copy, and show which seed catches it"))
 }
 
@@ -41,6 +45,9 @@ pub fn run(matches: &ArgMatches) -> Result<bool> {
         if let Some(number) = matches.get_one::<u64>(name) {
             command.arg(format!("--{name}")).arg(number.to_string());
         }
+    }
+    if matches.get_flag("nightly") {
+        command.args(["--seeds", NIGHTLY_SEEDS]);
     }
     command.args(matches.get_flag("trace").then_some("--trace"));
     Ok(command.status()?.success())

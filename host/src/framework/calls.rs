@@ -22,11 +22,11 @@ impl Runner {
                     self.send_if_connected(Call::Decline(decline), effects);
                 }
                 HalfCall::Revive(revive) => {
-                    self.suppressed = false;
+                    self.suppressed = Some(false);
                     self.send_if_connected(Call::Revive(revive), effects);
                 }
                 HalfCall::Suppress(suppress) => {
-                    self.suppressed = true;
+                    self.suppressed = Some(true);
                     self.send_if_connected(Call::Suppress(suppress), effects);
                 }
                 HalfCall::RequestGang(gang) => {

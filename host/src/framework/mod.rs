@@ -104,7 +104,8 @@ pub struct Runner {
     /// What follows from the half's own calls. Were it given at once, a half that always calls again would never end.
     for_next_turn: VecDeque<HalfEvent>,
     offers: BTreeSet<OfferId>,
-    suppressed: bool,
+    /// None as long as it has said neither.
+    suppressed: Option<bool>,
     gangs: BTreeMap<String, GangRequest>,
     tasks: Tasks,
     unanswered: Unanswered,
@@ -141,7 +142,7 @@ impl Runner {
             early: Vec::new(),
             for_next_turn: VecDeque::new(),
             offers: BTreeSet::new(),
-            suppressed: false,
+            suppressed: None,
             gangs: BTreeMap::new(),
             tasks: Tasks::default(),
             unanswered: Unanswered::default(),
@@ -370,8 +371,10 @@ impl Runner {
 
     /// Says again what a master that lost us, or a new one, has to know.
     fn resume(&mut self, now: Time, effects: &mut Vec<Effect>) {
-        if self.suppressed {
-            effects.push(Effect::Call(Call::Suppress(scheduler::Suppress {})));
+        match self.suppressed {
+            Some(true) => effects.push(Effect::Call(Call::Suppress(scheduler::Suppress {}))),
+            Some(false) => effects.push(Effect::Call(Call::Revive(scheduler::Revive {}))),
+            None => {}
         }
         for request in self.gangs.values() {
             effects.push(Effect::Call(Call::RequestGang(scheduler::RequestGang { request: request.clone() })));

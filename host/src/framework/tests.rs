@@ -144,6 +144,40 @@ fn a_repeated_update_is_acknowledged_but_not_seen() {
 }
 
 #[test]
+fn an_answer_that_crosses_a_tasks_end_is_not_seen() {
+    let mut env = TestEnv::new();
+    let says = |env: &mut TestEnv, state| {
+        let status = TaskStatus::new("t".into(), state);
+        env.master(MasterEvent::Update(scheduler::Update { status }));
+        env.seen().len()
+    };
+    assert_eq!(says(&mut env, TaskState::TaskUnknown), 1);
+    assert_eq!(says(&mut env, TaskState::TaskUnreachable), 1, "its agent may come back with it");
+    assert_eq!(says(&mut env, TaskState::TaskError), 1);
+    assert_eq!(says(&mut env, TaskState::TaskUnreachable), 0);
+    assert_eq!(says(&mut env, TaskState::TaskFinished), 0, "it has ended once");
+}
+
+#[test]
+fn a_revive_that_was_lost_with_a_connection_is_said_again() {
+    let mut env = TestEnv::new();
+    let says_again = |env: &mut TestEnv, call: HalfCall| {
+        env.answers([call]);
+        env.handle(Event::ForHalf(HalfEvent::Signal(Signal { number: 10 })));
+        env.handle(Event::Disconnected("gone".into()));
+        env.handle(Event::Connected);
+        env.subscribed().into_iter().find_map(|effect| match effect {
+            Effect::Call(call @ (Call::Suppress(_) | Call::Revive(_))) => Some(call),
+            _ => None,
+        })
+    };
+    let suppress = HalfCall::Suppress(scheduler::Suppress {});
+    assert!(matches!(says_again(&mut env, suppress), Some(Call::Suppress(_))));
+    let revive = HalfCall::Revive(scheduler::Revive {});
+    assert!(matches!(says_again(&mut env, revive), Some(Call::Revive(_))));
+}
+
+#[test]
 fn an_acknowledgement_waits_for_the_state_written_before_it() {
     let mut env = TestEnv::new();
     env.answers([put(70)]);

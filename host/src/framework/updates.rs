@@ -18,8 +18,17 @@ const ENDED_TASKS_MAX: usize = 20_000;
 pub(super) struct Tasks {
     /// Live tasks, and the number of the last update that the half has seen.
     live: BTreeMap<TaskId, Option<u64>>,
-    /// Ended tasks in the order of their end, and their last update.
-    ended: VecDeque<(TaskId, u64)>,
+    /// Ended tasks in the order of their end.
+    ended: VecDeque<Ended>,
+}
+
+#[derive(Debug)]
+struct Ended {
+    task: TaskId,
+    /// Its last update.
+    seq: u64,
+    /// The master only knew nothing of it: it may still come back with an agent.
+    unknown: bool,
 }
 
 impl Tasks {
@@ -37,9 +46,14 @@ impl Tasks {
         if seq.is_some_and(|seq| self.last_seen(id).is_some_and(|seen| seen >= seq)) {
             return true;
         }
-        if status.state().is_terminal() || status.state() == TaskState::TaskUnknown {
+        // The answer to a question that crossed its end.
+        if seq.is_none() && self.end_of(id).is_some_and(|end| !end.unknown) {
+            return true;
+        }
+        let unknown = status.state() == TaskState::TaskUnknown;
+        if status.state().is_terminal() || unknown {
             self.live.remove(id);
-            self.ended.push_back((id.clone(), seq.unwrap_or(u64::MAX)));
+            self.ended.push_back(Ended { task: id.clone(), seq: seq.unwrap_or(u64::MAX), unknown });
             if self.ended.len() > ENDED_TASKS_MAX {
                 self.ended.pop_front();
             }
@@ -53,9 +67,13 @@ impl Tasks {
     fn last_seen(&self, id: &TaskId) -> Option<u64> {
         match self.live.get(id) {
             Some(seen) => *seen,
-            // Searched only for a repeated terminal update, which is rare.
-            None => self.ended.iter().rev().find(|(ended, _)| ended == id).map(|(_, seq)| *seq),
+            None => self.end_of(id).map(|end| end.seq),
         }
+    }
+
+    /// Searched only for what is said of an ended task again, which is rare.
+    fn end_of(&self, id: &TaskId) -> Option<&Ended> {
+        if self.live.contains_key(id) { None } else { self.ended.iter().rev().find(|ended| ended.task == *id) }
     }
 }
 

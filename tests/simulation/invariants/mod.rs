@@ -16,6 +16,9 @@ mod backfill;
 mod filters;
 mod messages;
 mod frameworks_view;
+mod killed;
+mod registered;
+mod accounted;
 mod rest;
 
 pub use rest::Rest;
@@ -57,5 +60,8 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(filters::Filters::default()),
         Box::new(messages::Messages::default()),
         Box::new(frameworks_view::FrameworksView::default()),
+        Box::new(killed::Killed::default()),
+        Box::new(registered::Registered::default()),
+        Box::new(accounted::Accounted::default()),
     ]
 }

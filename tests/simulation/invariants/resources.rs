@@ -158,7 +158,7 @@ impl ResourcesOnce {
 
     fn on_machine(&mut self, sight: &Sight) -> Result<(), String> {
         match sight {
-            Sight::AgentStarted { agent, resources } => {
+            Sight::AgentStarted { agent, resources, .. } => {
                 self.machines.entry(*agent).or_default().total = (*resources).clone();
             }
             Sight::TaskStarted { agent, framework, task, resources } => {

@@ -26,7 +26,7 @@ impl Invariant for TerminalIsFinal {
     fn see(&mut self, _now: Time, sight: &Sight) -> Result<(), String> {
         match sight {
             Sight::SchedulerStarted { scheduler } => self.seen.retain(|(of, _), _| of != scheduler),
-            Sight::AgentStarted { agent, .. } => self.kept.retain(|(of, _), _| of != agent),
+            Sight::AgentStarted { agent, recovered: false, .. } => self.kept.retain(|(of, _), _| of != agent),
             Sight::HalfSaw { scheduler, event: HalfEvent::Update(update) } => {
                 let (task, state) = (&update.status.task_id, update.status.state());
                 if let Some(end) = self.seen.get(&(*scheduler, task.clone())) {

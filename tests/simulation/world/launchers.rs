@@ -1,8 +1,8 @@
 //! The launchers, which are fake, and the processes that they would start.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use mesos_host::agent::{Event, Launch, LocalId, Refusal};
+use mesos_host::agent::{Event, Found, Launch, LocalId, Others, Refusal};
 use mesos_plugin_api::Time;
 use mesos_plugin_api::v1::{CommandInfo, ExitStatus, FrameworkId, Reason, Resources, TaskId};
 
@@ -17,6 +17,8 @@ pub(crate) enum Request {
     Launch { id: LocalId, launch: Box<Launch> },
     /// Signal all processes of a container.
     Signal { id: LocalId, signal: i32 },
+    /// Say what there is.
+    List,
 }
 
 /// A process on an agent's machine.
@@ -75,13 +77,24 @@ impl World {
                     self.signal_process(pid, signal);
                 }
             }
+            Request::List => self.list(agent, incarnation),
         }
+    }
+
+    fn list(&mut self, agent: usize, launcher: u64) {
+        let here = |process: &&Process| process.agent == agent && process.launcher == launcher && !process.orphan;
+        let running = self.processes.values().filter(here).map(|process| (process.container, Found::Running));
+        let mut containers: BTreeMap<LocalId, Found> = running.collect();
+        containers.extend(self.agents[agent].ended.clone());
+        // What others are, the agent itself knows.
+        self.launcher_tells(agent, Event::Found { containers, others: Others::Unstarted });
     }
 
     fn launch(&mut self, agent: usize, id: LocalId, launch: Launch) {
         if self.chance.percent(1) {
             self.watch.counts.add("fault: launch failed", 1);
             let refusal = Refusal { reason: Reason::CommandNotLaunched, message: "cannot allocate memory".into() };
+            self.agents[agent].ended.insert(id, Found::Failed(refusal.clone()));
             return self.launcher_tells(agent, Event::LaunchFailed { id, refusal });
         }
         let pid = self.next_pid();
@@ -155,6 +168,8 @@ impl World {
             Kind::Executor(executor) => self.executor_ended(agent, pid, process.container, *executor),
         }
         if process.launcher == self.agents[agent].launcher && !process.orphan {
+            let found = Found::Exited { exit, last_words: None, output_bytes: None };
+            self.agents[agent].ended.insert(process.container, found);
             self.launcher_tells(
                 agent,
                 Event::Exited { id: process.container, exit, last_words: None, output_bytes: None },
@@ -195,6 +210,7 @@ impl World {
         }
         self.watch.log(self.now, format_args!("agent {agent} launcher"), &"dies");
         self.agents[agent].launcher += 1;
+        self.agents[agent].ended.clear();
         let orphans: Vec<u64> =
             self.processes.iter().filter(|(_, process)| process.agent == agent).map(|(pid, _)| *pid).collect();
         for pid in orphans {
@@ -244,6 +260,8 @@ impl World {
             self.process_ends(pid, ExitStatus::signal(9));
         }
         self.agents[agent].launcher += 1;
+        self.agents[agent].boots += 1;
+        self.agents[agent].ended.clear();
         self.agent_dies(agent)
     }
 }

@@ -179,8 +179,15 @@ impl World {
         self.hang_up(connection);
     }
 
+    /// The master's process dies, or its machine: then nobody says so, and what is sent to it is lost until a ping fails.
     pub(super) fn server_dies(&mut self, connection: u64) {
         self.net.lose_tail(connection, Way::Down, &mut self.chance);
+        if self.chance.percent(30) {
+            self.watch.counts.add("fault: death of the master heard of late", 1);
+            let wait = self.chance.ms(1_000, 20_000);
+            self.after(wait, Happening::Noticed { connection, client: true });
+            return self.net.close(connection, false);
+        }
         self.send(connection, Way::Down, Packet::End);
         self.net.close(connection, false);
     }

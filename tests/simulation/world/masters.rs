@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use mesos_host::master::{Effect, Event, LinkId, Master, MasterConfig};
 use mesos_host::protocol::{OperatorCall, OperatorReply, operator_call, operator_reply};
-use mesos_host::registry::{Operation, Registry};
+use mesos_host::registry::Operation;
+use mesos_host::registry::log::Log;
 use mesos_plugin_api::Time;
 
+use super::disk::Disk;
 use super::{Happening, Lane, World};
 use crate::network::{Packet, Peer, Way};
 use crate::sight::Sight;
@@ -27,7 +29,9 @@ pub struct MasterNode {
     pub subscribed: BTreeMap<usize, LinkId>,
     link_last: u64,
     /// What survives it.
-    registry: Registry,
+    disk: Disk,
+    /// The same as it reads it, while it leads.
+    log: Option<Log>,
     /// What it wants kept.
     keeping: BTreeMap<u64, Operation>,
     /// Its disk is slow until then.
@@ -54,11 +58,12 @@ impl World {
             return;
         }
         self.master.incarnation += 1;
-        let epoch = self.master.incarnation;
-        let config = MasterConfig { epoch, ..MasterConfig::default() };
+        let log = self.master.disk.lead(&mut self.chance);
+        let config = MasterConfig { epoch: log.registry().epoch, ..MasterConfig::default() };
         self.watch.log(self.now, format_args!("master"), &"starts");
         self.watch.see(self.now, &Sight::MasterStarted);
-        self.master.core = Some(Master::resume(self.now, config, self.master.registry.clone()));
+        self.master.core = Some(Master::resume(self.now, config, log.registry().clone()));
+        self.master.log = Some(log);
         self.master.due = None;
     }
 
@@ -69,7 +74,11 @@ impl World {
         }
         self.watch.log(self.now, format_args!("master"), &"dies");
         self.master.due = None;
-        self.master.keeping.clear();
+        let writing: Vec<_> = std::mem::take(&mut self.master.keeping).into_iter().collect();
+        let mut log = self.master.log.take().expect("it led");
+        let durable = Disk::tear(&mut log, writing, &mut self.chance);
+        self.watch.counts.add("fault: write of a dying master that it did not hear of", durable.len() as u64);
+        durable.into_iter().for_each(|id| self.watch.see(self.now, &Sight::MasterKept { id }));
         for connection in std::mem::take(&mut self.master.links).into_values() {
             self.server_dies(connection);
         }
@@ -232,7 +241,8 @@ impl World {
                 return self.start_master_after(wait);
             }
             let operation = self.master.keeping.remove(&id).expect("it was to be kept");
-            self.master.registry.apply(operation);
+            let log = self.master.log.as_mut().expect("it leads");
+            log.append([operation]).expect("no other leads");
             self.master_handles(vec![Event::Persisted { id }]);
         } else {
             self.watch.counts.add("fault: effects lost at a crash", 1);

@@ -1,6 +1,7 @@
 //! Everything that is there, and the one loop that lets it happen.
 
 mod masters;
+mod disk;
 mod links;
 mod agents;
 mod launchers;

@@ -85,10 +85,25 @@ const STEPS: &[Step] = &[
 ];
 
 /// What takes minutes, or is no test but must go on working: only with `--all`, or by name.
-const LONG_STEPS: &[Step] = &[Step {
-    name: "measured",
-    action: Action::Check(&["run", "--quiet", "--package", "mesos-host", "--example", "control_plane", "2000", "2"]),
-}];
+const LONG_STEPS: &[Step] = &[
+    Step {
+        name: "mutations",
+        action: Action::Check(&["run", "--quiet", "--package", "xtask", "--", "simulate", "--mutations"]),
+    },
+    Step {
+        name: "measured",
+        action: Action::Check(&[
+            "run",
+            "--quiet",
+            "--package",
+            "mesos-host",
+            "--example",
+            "control_plane",
+            "2000",
+            "2",
+        ]),
+    },
+];
 
 /// Runs the steps that the filter leaves. True if nothing failed.
 ///
