@@ -15,7 +15,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use crate::commands::{self, Verb};
 use crate::context::Context;
 use crate::errors::EXIT_USAGE;
-use crate::settings::{MASTER, OUTPUT, PLUGIN_DIR, STATE_DIR, Settings, TOKEN_FILE};
+use crate::settings::{MASTER, OUTPUT, PLUGIN_DIR, STATE_DIR, Settings, TOKEN_FILE, ZK_AUTH_FILE};
 use crate::{help, output, plugin};
 
 /// What stands above the flags that every verb knows.
@@ -78,6 +78,7 @@ pub fn global_args() -> Vec<Arg> {
     let quiet = Arg::new("quiet").short('q').long("quiet").action(ArgAction::SetTrue);
     vec![
         MASTER.arg(),
+        ZK_AUTH_FILE.arg(),
         TOKEN_FILE.arg(),
         PLUGIN_DIR.arg().action(ArgAction::Append),
         STATE_DIR.arg(),
@@ -108,9 +109,10 @@ pub fn parse_error(error: &clap::Error) -> Result<i32> {
 /// What the parts of the host log goes to standard error: warnings, with `-v` more. `MESOS_LOG` counts before.
 fn start_log(context: &Context, word: &str) {
     let daemon = matches!(word, "master" | "agent");
+    // ZooKeeper's client says each attempt; we say what matters once.
     let level = match context.verbosity() {
-        0 if daemon => "info",
-        0 => "warn",
+        0 if daemon => "info,zookeeper_client=off",
+        0 => "warn,zookeeper_client=off",
         1 => "info,mesos=debug,mesos_host=debug",
         _ => "debug,mesos=trace,mesos_host=trace",
     };
