@@ -6,6 +6,7 @@
 //! bench     figures, each as a ratio to what the machine can do
 //! fuzz      look for bytes on which something does not hold
 //! simulate  the cores in seeded worlds among faults; --seed N --trace repeats one
+//! chaos     a real cluster among faults: what ran against what was reported
 //! install   what a user needs, into a folder
 //! ```
 
@@ -18,6 +19,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 mod workspace;
 
 mod bench;
+mod chaos;
 mod demo;
 mod fuzz;
 mod install;
@@ -59,6 +61,7 @@ fn run(matches: &ArgMatches) -> Result<bool> {
             fuzz::run(target, seconds, matches.get_flag("keep"))
         }
         ("simulate", matches) => simulate::run(matches),
+        ("chaos", matches) => chaos::run(matches),
         ("install", matches) => install::run(matches.get_one::<PathBuf>("prefix").expect("clap wants it")),
         (other, _) => unreachable!("clap knows no {other}"),
     }
@@ -112,7 +115,7 @@ fn command() -> Command {
         .about("Development commands of mesos")
         .max_term_width(100)
         .subcommand_required(true)
-        .subcommands([demo, test, bench, fuzz, simulate::command(), install])
+        .subcommands([demo, test, bench, fuzz, simulate::command(), chaos::command(), install])
 }
 
 #[cfg(test)]

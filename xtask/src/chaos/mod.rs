@@ -1,0 +1,221 @@
+//! `cargo xtask chaos`: a cluster of real processes among faults, and a comparison of what ran with what was reported.
+//!
+//! ```text
+//! seed ─▶ plan ─▶ faults ─▶ machines (a master, four agents with their launchers)
+//!                              ▲  │
+//!            commands ─────────┘  └─▶ tasks ─▶ records
+//!               └─ exit codes ───▶ compare ◀──────┘
+//! ```
+//! Every task writes a record of its own where all machines see it. No fault here may lose a task: none outlasts the patience of a
+//! master with an agent, and agents come back to what they ran.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use clap::{Arg, ArgMatches, Command, value_parser};
+use harness::{Cmd, Running};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+
+use crate::workspace::{self, Profile};
+
+mod machines;
+mod plan;
+mod records;
+
+use machines::Machines;
+use plan::Step;
+use records::{Ended, Told};
+
+const AGENTS: u8 = 4;
+/// How long commands may take to end after everything is well again.
+const SETTLED_WITHIN: Duration = Duration::from_secs(120);
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// Only bounds the waits of the harness.
+const COMMAND_LIMIT: Duration = Duration::from_secs(24 * 3600);
+
+/// What is run over and over: tasks of a command, and how many seconds each takes.
+const LOADS: &[(usize, &str)] = &[(4, "0.2"), (2, "3"), (1, "15")];
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// The command line.
+pub fn command() -> Command {
+    let number = |name: &'static str, default: &'static str, help: &'static str| {
+        let at_least_one = value_parser!(u64).range(1..);
+        Arg::new(name).long(name).value_name("N").default_value(default).value_parser(at_least_one).help(help)
+    };
+    Command::new("chaos")
+        .about("Kill, stop and cut off the processes of a real cluster, and compare what ran with what was reported")
+        .arg(number("minutes", "2", "How long faults are injected"))
+        .arg(number("seed", "1", "The same seed gives the same faults"))
+}
+
+/// True if nothing differs.
+///
+/// # Errors
+/// It doesn't build, or a process ends by itself.
+pub fn run(matches: &ArgMatches) -> Result<bool> {
+    let [minutes, seed] = ["minutes", "seed"].map(|name| *matches.get_one::<u64>(name).expect("it has a default"));
+    workspace::build(Profile::Dev)?;
+    heed_interrupts()?;
+    let mut machines = match Machines::start(AGENTS)? {
+        Ok(machines) => machines,
+        Err(skip) => {
+            skip.tell();
+            return Ok(true);
+        }
+    };
+    let steps = plan::plan(seed, AGENTS.into(), Duration::from_secs(60 * minutes));
+    println!("seed {seed}: {} faults in {minutes} minutes; files in {}", steps.len(), machines.home.folder().display());
+    let records = machines.home.work().join("records");
+    std::fs::create_dir(&records).context("make the folder for records")?;
+    let load = Load::new(&machines);
+    let (injected, survived) = thread::scope(|scope| {
+        for (worker, (tasks, seconds)) in LOADS.iter().enumerate() {
+            let load = &load;
+            scope.spawn(move || load.go_on(worker, *tasks, seconds));
+        }
+        let injected = inject(&mut machines, &steps);
+        load.over.store(true, Ordering::Release);
+        (injected, machines.check())
+    });
+    if INTERRUPTED.load(Ordering::Acquire) {
+        eprintln!("interrupted: nothing is compared");
+        return Ok(false);
+    }
+    survived?;
+    report(&injected, &load.told.into_inner().unwrap_or_else(PoisonError::into_inner), &records, machines)
+}
+
+/// Carries the plan out, and counts.
+fn inject(machines: &mut Machines, steps: &[Step]) -> BTreeMap<&'static str, usize> {
+    let mut injected = BTreeMap::new();
+    for Step { after, fault, lasts } in steps {
+        if !pause(*after) {
+            break;
+        }
+        machines.begin(*fault);
+        let goes_on = pause(*lasts);
+        machines.heal(*fault);
+        *injected.entry(fault.kind()).or_default() += 1;
+        if !goes_on {
+            break;
+        }
+    }
+    injected
+}
+
+fn report(
+    injected: &BTreeMap<&'static str, usize>,
+    told: &[Told],
+    folder: &std::path::Path,
+    machines: Machines,
+) -> Result<bool> {
+    let records = records::read(folder)?;
+    let findings = records::compare(told, &records);
+    for (kind, count) in injected {
+        println!("{count:6}  {kind}");
+    }
+    println!("{:6}  commands, {} tasks started", told.len(), records.len());
+    let mut holds = true;
+    for (what, ids) in findings.counts() {
+        println!("{:6}  {what}", ids.len());
+        ids.iter().for_each(|id| println!("          {id}"));
+        holds &= ids.is_empty();
+    }
+    if !holds {
+        let kept = std::env::temp_dir().join(format!("mesos-chaos-{}", std::process::id()));
+        copy(machines.home.folder(), &kept)?;
+        println!("what the processes wrote is in {}", kept.display());
+    }
+    Ok(holds)
+}
+
+/// For whoever looks for the reason; without sockets and devices.
+fn copy(from: &std::path::Path, to: &std::path::Path) -> Result<()> {
+    std::fs::create_dir_all(to)?;
+    workspace::run(std::process::Command::new("cp").args(["-r", "--no-preserve=all"]).args([
+        from.join("outputs"),
+        from.join("work"),
+        to.to_path_buf(),
+    ]))
+}
+
+/// Commands that run tasks, one after the other, several at a time.
+struct Load {
+    /// Builds a command; made before, as the machines are busy with faults.
+    commands: Box<dyn Fn(&str) -> Cmd + Send + Sync>,
+    script: String,
+    records: String,
+    over: AtomicBool,
+    told: Mutex<Vec<Told>>,
+}
+
+impl Load {
+    fn new(machines: &Machines) -> Self {
+        let script = machines.home.script("task", records::SCRIPT).display().to_string();
+        let records = machines.home.work().join("records").display().to_string();
+        Self {
+            commands: Box::new(machines.commands()),
+            script,
+            records,
+            over: AtomicBool::new(false),
+            told: Mutex::default(),
+        }
+    }
+
+    fn go_on(&self, worker: usize, tasks: usize, seconds: &str) {
+        for turn in 0.. {
+            if self.over.load(Ordering::Acquire) {
+                return;
+            }
+            let command = turn * LOADS.len() + worker;
+            let (count, number) = (tasks.to_string(), command.to_string());
+            let cmd = (self.commands)("run").args(["--count", &count, "--cpus", "0.1", "--mem", "16", "--"]);
+            let running = cmd.args([&self.script, &self.records, &number]).arg(seconds).limit(COMMAND_LIMIT).start();
+            let told = Told { command, tasks, ended: self.wait(running) };
+            self.told.lock().unwrap_or_else(PoisonError::into_inner).push(told);
+        }
+    }
+
+    /// For its end, or until it has had all the time in the world.
+    fn wait(&self, mut running: Running) -> Ended {
+        let mut well_since = None;
+        while !running.has_ended() {
+            if self.over.load(Ordering::Acquire) {
+                let since: Instant = *well_since.get_or_insert_with(Instant::now);
+                if since.elapsed() > SETTLED_WITHIN || INTERRUPTED.load(Ordering::Acquire) {
+                    return Ended::Never;
+                }
+            }
+            thread::sleep(LOOK_AGAIN);
+        }
+        Ended::Code(running.wait().code)
+    }
+}
+
+/// Whether it may go on afterwards.
+fn pause(length: Duration) -> bool {
+    let until = Instant::now() + length;
+    while Instant::now() < until && !INTERRUPTED.load(Ordering::Acquire) {
+        thread::sleep(LOOK_AGAIN);
+    }
+    !INTERRUPTED.load(Ordering::Acquire)
+}
+
+/// Ctrl-C ends it like the end of the plan: with everything that it has started.
+fn heed_interrupts() -> Result<()> {
+    extern "C" fn heed(_: i32) {
+        INTERRUPTED.store(true, Ordering::Release);
+    }
+    let action = SigAction::new(SigHandler::Handler(heed), SaFlags::SA_RESTART, SigSet::empty());
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        // SAFETY: the handler only stores to an atomic.
+        unsafe { sigaction(signal, &action) }.context("heed interrupts")?;
+    }
+    Ok(())
+}
