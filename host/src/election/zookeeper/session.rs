@@ -1,5 +1,7 @@
 //! Sessions with ZooKeeper, and what its answers mean.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -160,7 +162,10 @@ pub(super) fn is_answer(error: &Error) -> bool {
     )
 }
 
-/// What was said about the connection: each thing once.
+/// Servers that are away, as far as this process has said so: it may have several sessions with them.
+static AWAY: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+/// What was said about a session's connection: each thing once.
 #[derive(Debug, Default)]
 pub(super) struct News {
     is_away: bool,
@@ -169,16 +174,21 @@ pub(super) struct News {
 impl News {
     /// It can't be reached.
     pub(super) fn away(&mut self, place: &Place, cause: &dyn std::fmt::Display) {
-        if !std::mem::replace(&mut self.is_away, true) {
-            let servers = place.address.servers();
+        let servers = place.address.servers();
+        if !std::mem::replace(&mut self.is_away, true) && away().insert(servers.clone()) {
             tracing::warn!("ZooKeeper at {servers} can't be reached ({cause}); trying on, and what runs goes on");
         }
     }
 
     /// It can.
     pub(super) fn reached(&mut self, place: &Place) {
-        if std::mem::take(&mut self.is_away) {
-            tracing::warn!("ZooKeeper at {} is reached again", place.address.servers());
+        let servers = place.address.servers();
+        if std::mem::take(&mut self.is_away) && away().remove(&servers) {
+            tracing::warn!("ZooKeeper at {servers} is reached again");
         }
     }
+}
+
+fn away() -> MutexGuard<'static, BTreeSet<String>> {
+    AWAY.lock().unwrap_or_else(PoisonError::into_inner)
 }
