@@ -87,6 +87,7 @@ impl TestEnv {
             shared_folder: None,
             program: None,
             bounds: Bounds::default(),
+            machine: agent::MachineFiles::default(),
         };
         agent::start(config, master).await.expect("an agent")
     }
@@ -110,7 +111,7 @@ async fn until<T, F: Future<Output = Option<T>>>(what: &str, look: impl Fn() -> 
             if let Some(found) = look().await {
                 return found;
             }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::task::yield_now().await;
         }
     };
     tokio::time::timeout(DEADLINE, found).await.unwrap_or_else(|_| panic!("no {what} in time"))
@@ -242,7 +243,7 @@ async fn a_link_is_left_when_another_one_leads_and_not_when_nobody_is_known_to()
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_is_patient_waits_for_a_leader_and_others_are_told() {
     let mut env = TestEnv::new(0).await;
-    let ask = || operator_call::Call::ListAgents(ListAgents {});
+    let ask = || operator_call::Call::ListAgents(ListAgents::default());
     let error = MasterClient::Remote(env.remote()).ask(ask()).await.unwrap_err().to_string();
     assert!(error.contains("no master leads at the meeting"), "{error}");
     let patience = Patience { wait: Duration::from_millis(1), say: |_| {} };
