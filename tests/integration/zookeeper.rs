@@ -7,6 +7,7 @@ use std::time::Duration;
 use harness::{Proxy, ZooKeeper as Servers, or_skip, poll};
 use mesos_host::election::{Coordinator, CoordinatorError, Detector, Kept, ZooKeeper, ZooKeeperAddress, ZooKeeperAuth};
 use tokio::runtime::Runtime;
+use tokio::sync::watch;
 use zookeeper_client::{Acls, Client, CreateMode, Error};
 
 /// So long that no loaded machine ends it.
@@ -41,6 +42,14 @@ fn led(outcome: &Receiver<Outcome>) -> (ZooKeeper, Kept) {
 
 fn waits(outcome: &Receiver<Outcome>) -> bool {
     matches!(outcome.try_recv(), Err(mpsc::TryRecvError::Empty))
+}
+
+fn is_told(lost: &mut watch::Receiver<Option<String>>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let told = runtime.block_on(async {
+        tokio::time::timeout(SOON, lost.wait_for(Option::is_some)).await.expect("it is told").unwrap().clone()
+    });
+    assert!(told.unwrap().contains("another one may lead"));
 }
 
 fn detector(address: &str) -> Detector {
@@ -136,8 +145,49 @@ fn masters_lead_in_turn_and_the_next_one_has_all_records() {
     let again = second.append(3, b"four, otherwise");
     assert!(matches!(again, Err(CoordinatorError::Superseded { index: 3, .. })), "{again:?}");
 
-    drop(second);
+    // Somebody removes its node by hand: nobody has to write before it is over.
+    let mut lost = second.lost();
+    let view = View::of(&servers);
+    let own = view.children("/a/mesos/masters").remove(0);
+    view.runtime.block_on(view.client.delete(&format!("/a/mesos/masters/{own}"), None)).unwrap();
+    let late = second.append(4, b"late").unwrap_err();
+    assert!(matches!(late, CoordinatorError::SessionLost { .. }), "{late}");
+    is_told(&mut lost);
     wait_for_leader(&seen, None);
+}
+
+#[test]
+fn a_record_whose_answer_is_lost_is_written_once() {
+    let servers = or_skip!(Servers::single());
+    let (address, way) = (servers.address("/mesos"), Proxy::to(&servers.servers()));
+    let view = View::of(&servers);
+    let (mut first, _) = led(&contend(master(&format!("zk://{}/mesos", way.address()), None, PATIENT), "h:1"));
+    let large = vec![7; 1200 << 10];
+    for round in 0..3 {
+        way.block_answers();
+        let (asked, large) = (round * 2, large.clone());
+        let writing = thread::spawn(move || {
+            first.append(asked, b"small").unwrap();
+            first.append(asked + 1, &large).unwrap();
+            first
+        });
+        let arrived = || (view.children("/mesos/log").len() as u64 > asked).then_some(());
+        poll::until(SOON, "the record", arrived);
+        way.cut();
+        way.unblock();
+        first = writing.join().unwrap();
+    }
+    way.block_answers();
+    let snapshotting = thread::spawn(move || first.compact(6, &[b"snapshot".to_vec()]).map(|()| first));
+    let arrived = || view.children("/mesos/parts").iter().any(|name| name.starts_with("snapshot")).then_some(());
+    poll::until(SOON, "the snapshot's folder", arrived);
+    way.cut();
+    way.unblock();
+    let mut first = snapshotting.join().unwrap().unwrap();
+    first.append(6, b"last").unwrap();
+    drop(first);
+    let (_, kept) = led(&contend(master(&address, None, PATIENT), "h:2"));
+    assert_eq!((kept.records, kept.next), (vec![b"snapshot".to_vec(), b"last".to_vec()], 7));
 }
 
 #[test]
@@ -162,10 +212,7 @@ fn a_master_that_is_cut_off_is_followed_and_can_write_no_more() {
     way.unblock();
     let (late, mut first) = late.join().unwrap();
     assert!(matches!(late, Err(CoordinatorError::SessionLost { .. })), "{late:?}");
-    let told = Runtime::new().unwrap().block_on(async {
-        tokio::time::timeout(SOON, lost.wait_for(Option::is_some)).await.expect("it is told").unwrap().clone()
-    });
-    assert!(told.unwrap().contains("another one may lead"));
+    is_told(&mut lost);
     let error = first.append(2, b"too late").unwrap_err();
     assert!(matches!(error, CoordinatorError::SessionLost { .. }), "{error}");
 

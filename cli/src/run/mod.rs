@@ -190,9 +190,10 @@ impl RunFramework {
         // Seen before, and ended then.
         let Some(live) = self.live.get_mut(&status.task_id) else { return };
         let state = status.state();
-        let ran = state == TaskState::TaskRunning || status.exit.is_some();
         let unreachable = state == TaskState::TaskUnreachable;
-        let was_unreachable = std::mem::replace(&mut live.unreachable, unreachable);
+        let newly_unreachable = unreachable && !live.unreachable;
+        live.unreachable = unreachable;
+        let ran = state == TaskState::TaskRunning || status.exit.is_some();
         if ran && self.job.follow && live.output == Output::Unseen {
             live.output = Output::Waits;
             self.await_output(now, &status.task_id, calls);
@@ -201,7 +202,7 @@ impl RunFramework {
             calls.progress(Progress { id: WAITING_BAR.into(), end: Some(true), ..Progress::default() });
         }
         // It may run on where nobody sees it. Whoever wants to end doesn't wait for it; it ends when it is seen again.
-        if unreachable && !self.killing && !was_unreachable {
+        if newly_unreachable && !self.killing {
             let why = why(status);
             calls.stderr(format!("mesos: task {} may still run: {why}; waiting for its end\n", status.task_id));
         }

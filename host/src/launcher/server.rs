@@ -22,6 +22,9 @@ use super::workers::{QUEUED_JOBS_MAX, Workers};
 const STRANGERS_MAX: usize = 8;
 /// Packets that are taken from one connection before the others get their turn.
 const PACKETS_AT_ONCE_MAX: usize = 16;
+/// While much waits for the threads that launch, requests and news are taken together: each turn of the loop looks for orphans and
+/// wakes the agent. Shorter than what waits takes.
+const BUSY_INTERVAL: Duration = Duration::from_millis(4);
 /// How long the end of everything may take before the launcher leaves what can't be killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -47,6 +50,8 @@ enum Source {
     Signals,
     Done,
     Channel(u64),
+    /// A container that was adopted.
+    Adopted(u64),
 }
 
 impl Server {
@@ -81,13 +86,21 @@ impl Server {
     /// Serves until there is nothing left to serve.
     pub(super) fn run(&mut self) -> io::Result<()> {
         while !self.has_ended() {
+            if self.workers.are_busy() {
+                std::thread::sleep(BUSY_INTERVAL);
+            }
             let ready = self.wait()?;
+            for source in &ready {
+                if let Source::Adopted(key) = source {
+                    self.on_adopted_exit(*key);
+                }
+            }
             self.reap(ready.iter().any(|source| matches!(source, Source::Signals)));
             for source in ready {
                 match source {
                     Source::Listener => self.accept(),
                     Source::Channel(id) => self.read(id, PACKETS_AT_ONCE_MAX),
-                    Source::Signals | Source::Done => {}
+                    Source::Signals | Source::Done | Source::Adopted(_) => {}
                 }
             }
             self.on_time(Instant::now());
@@ -110,7 +123,8 @@ impl Server {
             flags.set(PollFlags::POLLOUT, channel.wants_to_write());
             (channel.socket.as_fd(), flags, Source::Channel(id))
         });
-        let all: Vec<(BorrowedFd, PollFlags, Source)> = fixed.into_iter().chain(channels).collect();
+        let adopted = self.adopted().map(|(key, pidfd)| (pidfd, PollFlags::POLLIN, Source::Adopted(key)));
+        let all: Vec<(BorrowedFd, PollFlags, Source)> = fixed.into_iter().chain(channels).chain(adopted).collect();
         let mut fds: Vec<PollFd> = all.iter().map(|(fd, flags, _)| PollFd::new(*fd, *flags)).collect();
         match poll(&mut fds, self.timeout()) {
             Ok(_) | Err(nix::Error::EINTR) => {}

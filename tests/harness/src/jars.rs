@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::packages::{self, Permission};
@@ -50,7 +50,7 @@ pub fn class_path(name: &str, jars: &[Jar]) -> Result<String, Skip> {
     Ok(paths.join(":"))
 }
 
-fn fetch(jars: &[Jar], folder: &PathBuf) {
+fn fetch(jars: &[Jar], folder: &Path) {
     let project = tempfile::tempdir().expect("the folder for temporary files is writable");
     fs::write(project.path().join("pom.xml"), pom(jars)).expect("it was made just now");
     let output = Command::new(packages::find("mvn").expect("it was installed"))
