@@ -54,6 +54,21 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     millis.map(Duration::from_millis).ok_or_else(wanted)
 }
 
+/// A length of time that isn't none.
+pub fn period(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err(format!("{text:?} is no time at all; write it like 5s")),
+        period => Ok(period),
+    }
+}
+
+/// How often in how long: `20/1m`.
+pub fn rate(text: &str) -> Result<(u32, Duration), String> {
+    let wanted = || format!("{text:?} is not a rate; write it like 1/20s or 20/1m");
+    let (often, long) = text.trim().split_once('/').ok_or_else(wanted)?;
+    Ok((count(often).map_err(|_| wanted())?, period(long).map_err(|_| wanted())?))
+}
+
 /// `MM:SS` or `HH:MM:SS`, in milliseconds.
 fn clock(text: &str) -> Option<u64> {
     let parts: Vec<u64> = text.split(':').map(|part| part.parse().ok()).collect::<Option<_>>()?;

@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod tests;
+mod drains;
 mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -24,6 +25,7 @@ pub struct FakeMaster {
     framework: Box<dyn Framework>,
     now: Time,
     agents: BTreeMap<AgentId, (String, Resources)>,
+    draining: BTreeSet<AgentId>,
     offers: BTreeMap<OfferId, Offer>,
     tasks: BTreeMap<TaskId, (TaskInfo, TaskState)>,
     gangs: VecDeque<GangRequest>,
@@ -51,6 +53,7 @@ impl FakeMaster {
             framework,
             now: Time(1_000_000_000),
             agents: BTreeMap::new(),
+            draining: BTreeSet::new(),
             offers: BTreeMap::new(),
             tasks: BTreeMap::new(),
             gangs: VecDeque::new(),
@@ -127,7 +130,9 @@ impl FakeMaster {
             let mut parts: Vec<OfferPart> = self.agents.keys().map(|id| self.part(id, self.free(id), None)).collect();
             parts.extend(self.volume_parts());
             let mut offers = Vec::new();
-            for part in parts.into_iter().filter(|part| !part.resources.is_empty()) {
+            let usable = |part: &OfferPart| !part.resources.is_empty() && !self.draining.contains(&part.agent_id);
+            parts.retain(usable);
+            for part in parts {
                 offers.push(self.open_offer(vec![part], None));
             }
             if !offers.is_empty() {
@@ -247,6 +252,7 @@ impl FakeMaster {
             Call::Finish(finish) => self.finished = Some((finish.exit_code, finish.message)),
             // Seen in `calls`; the test answers them.
             Call::Kill(_) | Call::ShutdownExecutor(_) | Call::Reconcile(_) | Call::Message(_) | Call::Reply(_) => {}
+            Call::AcceptInverseOffers(_) | Call::DeclineInverseOffers(_) => {}
             Call::ToShell(_) | Call::Output(_) | Call::Follow(_) | Call::Progress(_) | Call::PauseStdin(_) => {}
         }
     }
@@ -295,6 +301,9 @@ impl FakeMaster {
     }
 
     fn free(&self, agent: &AgentId) -> Resources {
+        if self.draining.contains(agent) {
+            return Resources::default();
+        }
         let mut free = self.agents[agent].1.clone();
         for (_, reserved) in self.volumes.iter().filter(|((on, _), _)| on == agent) {
             free = free.checked_sub(reserved).expect("only free resources are reserved");

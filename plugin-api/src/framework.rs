@@ -7,8 +7,8 @@ pub use crate::v1::framework::event::Event;
 use crate::v1::framework::{CancelTimer, Finish, PauseStdin, PutState, SetTimer, ToShell, call::Call};
 pub use crate::v1::framework::{Follow, FollowFile, Output, Progress, Started};
 use crate::v1::scheduler::{
-    Accept, CancelGang, CreateVolume, Decline, DestroyVolume, Kill, Message, Reconcile, Reply, RequestGang, Revive,
-    ShutdownExecutor, Suppress,
+    Accept, AcceptInverseOffers, CancelGang, CreateVolume, Decline, DeclineInverseOffers, DestroyVolume, Kill, Message,
+    Reconcile, Reply, RequestGang, Revive, ShutdownExecutor, Suppress,
 };
 use crate::v1::{AgentId, ExecutorId, Filters, GangRequest, OfferId, TaskId, TaskInfo};
 
@@ -97,6 +97,16 @@ impl Calls {
     pub fn kill(&mut self, task_id: TaskId, grace: Option<Duration>) {
         let grace_ms = grace.map(|grace| u64::try_from(grace.as_millis()).unwrap_or(u64::MAX));
         self.push(Call::Kill(Kill { task_id, grace_ms }));
+    }
+
+    /// Will have moved away in time from the agent of an [inverse offer](Event::InverseOffers).
+    pub fn accept_inverse_offer(&mut self, id: OfferId) {
+        self.push(Call::AcceptInverseOffers(AcceptInverseOffers { inverse_offer_ids: vec![id], filters: None }));
+    }
+
+    /// Won't move by itself: what still runs on the agent of an [inverse offer](Event::InverseOffers) in the end is killed.
+    pub fn decline_inverse_offer(&mut self, id: OfferId) {
+        self.push(Call::DeclineInverseOffers(DeclineInverseOffers { inverse_offer_ids: vec![id], filters: None }));
     }
 
     /// Ends an executor and its tasks.

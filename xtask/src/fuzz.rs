@@ -109,6 +109,6 @@ mod tests {
     fn of_too_many_some_of_each_length_are_kept() {
         assert_eq!(evenly(vec![1, 2, 3], 3), [1, 2, 3]);
         assert_eq!(evenly((0..7).collect(), 3), [0, 3, 6]);
-        assert_eq!(evenly(Vec::<u8>::new(), 3), []);
+        assert_eq!(evenly(Vec::<u8>::new(), 3), Vec::<u8>::new());
     }
 }

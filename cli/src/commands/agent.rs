@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use anyhow::{Result, anyhow};
 use clap::{Arg, ArgAction, Command};
 use mesos_host::agent::{self, AgentConfig, Bounds, MachineFiles, Master};
+use mesos_host::election::Detector;
 use mesos_host::launcher::AgentLoss;
+use mesos_host::protocol::client::RemoteMaster;
 
 use super::{Group, Verb, examples};
 use crate::context::Context;
@@ -55,7 +57,8 @@ fn run(context: &Context) -> Result<i32> {
     let keeps = config.on_agent_loss != AgentLoss::Kill;
     daemon::leave_terminal(context.given("background"))?;
     context.runtime()?.block_on(async {
-        let mut agent = agent::start(config, Master::Remote { address: address.clone(), credentials }).await?;
+        let master = RemoteMaster::new(Detector::fixed(address.clone()), credentials);
+        let mut agent = agent::start(config, Master::Remote(master)).await?;
         output::remark(format!("agent serves output on port {}, its master is {address}", agent.port()));
         tokio::select! {
             line = agent.ended() => {

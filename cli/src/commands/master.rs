@@ -6,13 +6,16 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::{Arg, ArgAction, Command};
-use mesos_host::master::MasterConfig;
 use mesos_host::master::shell::{Keeps, MasterHandle, MasterOptions};
+use mesos_host::master::{MasterConfig, RemovalRate};
 
 use super::{Group, Verb, examples};
 use crate::context::Context;
 use crate::output;
-use crate::settings::{MASTER_IP, MASTER_PORT, MASTER_WEIGHTS, MASTER_WORK_DIR, TOKEN_FILE};
+use crate::settings::{
+    MASTER_IP, MASTER_PING_TIMEOUT, MASTER_PING_TIMEOUTS, MASTER_PORT, MASTER_REMOVAL_RATE, MASTER_REREGISTER_TIMEOUT,
+    MASTER_WEIGHTS, MASTER_WORK_DIR, TOKEN_FILE,
+};
 use crate::{daemon, names, values};
 
 pub const VERB: Verb = Verb { name: "master", group: Group::Clusters, command, run };
@@ -28,6 +31,8 @@ fn command(command: Command) -> Command {
              it is made in the work folder when there is none, or taken from --token-file.",
         )
         .args([MASTER_IP.arg(), MASTER_PORT.arg(), MASTER_WORK_DIR.arg(), MASTER_WEIGHTS.arg()])
+        .args([MASTER_PING_TIMEOUT.arg(), MASTER_PING_TIMEOUTS.arg()])
+        .args([MASTER_REREGISTER_TIMEOUT.arg(), MASTER_REMOVAL_RATE.arg()])
         .arg(Arg::new("address-file").long("address-file").value_name("FILE").hide(true).help("Write the address there"))
         .arg(Arg::new("background").long("background").action(ArgAction::SetTrue).hide(true).help("Leave the terminal"))
         .after_long_help(examples(&[
@@ -48,11 +53,12 @@ fn run(context: &Context) -> Result<i32> {
         Some(value) => crate::settings::read(&value, values::weights)?,
         None => BTreeMap::new(),
     };
+    let patience = patience(context)?;
     let named = context.find(&TOKEN_FILE).map(|value| value.text);
     daemon::leave_terminal(context.given("background"))?;
     context.runtime()?.block_on(async {
         let token = daemon::token(ip, named.as_deref(), &work_dir)?;
-        let config = MasterConfig { master_id: names::unique("m"), weights, ..MasterConfig::default() };
+        let config = MasterConfig { master_id: names::unique("m"), weights, ..patience };
         let listen = Some(SocketAddr::new(ip, port));
         let with_token = token.is_some();
         let keeps = Keeps::WorkDir;
@@ -67,5 +73,17 @@ fn run(context: &Context) -> Result<i32> {
             told = daemon::until_told_to_end() => told.map(|()| 0),
             line = master.ended() => bail!(line),
         }
+    })
+}
+
+/// How long agents are waited for.
+fn patience(context: &Context) -> Result<MasterConfig> {
+    let (count, per) = context.read_or_default(&MASTER_REMOVAL_RATE, values::rate)?;
+    Ok(MasterConfig {
+        ping_interval: context.read_or_default(&MASTER_PING_TIMEOUT, values::period)?,
+        pings_missed_max: context.read_or_default(&MASTER_PING_TIMEOUTS, values::count)?,
+        agent_reregister_timeout: context.read_or_default(&MASTER_REREGISTER_TIMEOUT, values::duration)?,
+        agent_removal_rate: RemovalRate { count, per },
+        ..MasterConfig::default()
     })
 }

@@ -108,7 +108,7 @@ async fn revive(folders: &StateFolders, mut record: Record, plan: &Plan) -> Resu
 }
 
 async fn connected(client: &MasterClient) -> Result<usize> {
-    let replies = client.ask(operator_call::Call::ListAgents(ListAgents {})).await?;
+    let replies = client.ask(operator_call::Call::ListAgents(ListAgents::default())).await?;
     Ok(replies.iter().filter(|reply| matches!(reply, operator_reply::Reply::Agent(agent) if agent.connected)).count())
 }
 
@@ -292,7 +292,7 @@ async fn await_agents(
     deadline: Instant,
 ) -> Result<()> {
     loop {
-        let registered = client.ask(operator_call::Call::ListAgents(ListAgents {})).await?.len();
+        let registered = client.ask(operator_call::Call::ListAgents(ListAgents::default())).await?.len();
         if registered >= agents.len() {
             return Ok(());
         }

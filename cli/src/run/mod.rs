@@ -21,7 +21,7 @@ use mesos_plugin_api::v1::{
 use mesos_plugin_api::{Calls, Framework, KILL_GRACE, Time};
 use prost::Message;
 
-/// A task that never started is tried again at most so often.
+/// A task that never started, or was ended because its agent is drained, is tried again at most so often.
 const ATTEMPTS_MAX: u32 = 10;
 /// The tasks of one call have at most so many bytes; one task alone may have more.
 const CALL_BYTES_MAX: usize = 16 << 20;
@@ -86,6 +86,8 @@ struct Live {
     attempt: u32,
     hostname: String,
     output: Output,
+    /// It is not known whether it runs.
+    unreachable: bool,
 }
 
 /// What is done about a task's output.
@@ -172,7 +174,7 @@ impl RunFramework {
             1 => TaskId::new(format!("{}.{index}", self.name)),
             _ => TaskId::new(format!("{}.{index}-{attempt}", self.name)),
         };
-        let live = Live { index, attempt, hostname: part.hostname.clone(), output: Output::Unseen };
+        let live = Live { index, attempt, hostname: part.hostname.clone(), output: Output::Unseen, unreachable: false };
         self.live.insert(id.clone(), live);
         let mut command = self.job.command.clone();
         if self.job.count > 1 {
@@ -188,6 +190,9 @@ impl RunFramework {
         // Seen before, and ended then.
         let Some(live) = self.live.get_mut(&status.task_id) else { return };
         let state = status.state();
+        let unreachable = state == TaskState::TaskUnreachable;
+        let newly_unreachable = unreachable && !live.unreachable;
+        live.unreachable = unreachable;
         let ran = state == TaskState::TaskRunning || status.exit.is_some();
         if ran && self.job.follow && live.output == Output::Unseen {
             live.output = Output::Waits;
@@ -196,8 +201,13 @@ impl RunFramework {
         if state == TaskState::TaskRunning && std::mem::take(&mut self.waiting_shown) {
             calls.progress(Progress { id: WAITING_BAR.into(), end: Some(true), ..Progress::default() });
         }
+        // It may run on where nobody sees it. Whoever wants to end doesn't wait for it; it ends when it is seen again.
+        if newly_unreachable && !self.killing {
+            let why = why(status);
+            calls.stderr(format!("mesos: task {} may still run: {why}; waiting for its end\n", status.task_id));
+        }
         // A master that doesn't know the task any more won't say anything else of it.
-        if state.is_terminal() || state == TaskState::TaskUnknown {
+        if (unreachable && self.killing) || state.is_terminal() || state == TaskState::TaskUnknown {
             self.ended(now, status, calls);
         }
     }
@@ -243,10 +253,15 @@ impl RunFramework {
         }
         let live = self.live.remove(&status.task_id).expect("the caller has seen it");
         let never_started = status.state() == TaskState::TaskDropped;
+        let drained = status.state() == TaskState::TaskKilled && status.reason() == Reason::AgentDraining;
         match status.state() {
             _ if self.killing && self.failed_by_us(status) => {}
             TaskState::TaskFinished => self.ended += 1,
-            _ if never_started && live.attempt < ATTEMPTS_MAX && !self.killing => {
+            _ if (never_started || drained) && live.attempt < ATTEMPTS_MAX && !self.killing => {
+                if drained {
+                    let (id, why) = (&status.task_id, why(status));
+                    calls.stderr(format!("mesos: task {id} was ended and starts again elsewhere: {why}\n"));
+                }
                 self.again.push_back((live.index, live.attempt + 1));
                 if std::mem::take(&mut self.suppressed) {
                     calls.revive();
@@ -259,7 +274,7 @@ impl RunFramework {
 
     /// Ended because we said so: nothing that has to be told.
     fn failed_by_us(&self, status: &TaskStatus) -> bool {
-        matches!(status.state(), TaskState::TaskKilled | TaskState::TaskDropped)
+        matches!(status.state(), TaskState::TaskKilled | TaskState::TaskDropped | TaskState::TaskUnreachable)
     }
 
     fn fail(&mut self, status: &TaskStatus, live: &Live, calls: &mut Calls) {
@@ -293,6 +308,7 @@ impl RunFramework {
     fn kill_all(&mut self, grace: Option<Duration>, calls: &mut Calls) {
         self.killing = true;
         self.live.keys().for_each(|task| calls.kill(task.clone(), grace));
+        self.live.retain(|_, live| !live.unreachable);
     }
 
     /// Wants no more offers once all is launched, and ends with the last task.
@@ -369,6 +385,10 @@ impl Framework for RunFramework {
             Event::Timer(timer) if timer.id == PATIENCE_TIMER => self.patience_ended(calls),
             Event::Timer(timer) if timer.id == BAR_TIMER => self.move_bar(now, calls),
             Event::Timer(timer) if timer.id == FOLLOW_TIMER => self.follow_those_that_run_on(now, calls),
+            // They run on as long as they may.
+            Event::InverseOffers(offers) => {
+                offers.inverse_offers.into_iter().for_each(|offer| calls.decline_inverse_offer(offer.id));
+            }
             // The runner says a fatal one itself.
             Event::Error(error) if error.fatal != Some(true) => calls.stderr(format!("mesos: {}\n", error.message)),
             _ => {}

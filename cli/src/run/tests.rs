@@ -338,3 +338,53 @@ fn five_thousand_tasks_move_the_bar_at_most_ten_times_a_second() {
     master.update_with(ended("test.4999", ExitStatus::code(0)));
     assert_eq!(master.finished, Some((0, None)));
 }
+
+fn said(master: &FakeMaster) -> String {
+    let text = |call: &Call| match call {
+        Call::Output(output) if output.stderr == Some(true) => Some(String::from_utf8_lossy(&output.data).into_owned()),
+        _ => None,
+    };
+    master.calls.iter().filter_map(text).collect()
+}
+
+fn is(task: &str, state: TaskState, reason: Reason) -> TaskStatus {
+    TaskStatus::new(task.into(), state).because(Source::Master, reason, "the reason")
+}
+
+#[test]
+fn a_task_that_a_drain_ended_starts_again_elsewhere() {
+    let mut master = start(job(1));
+    master.add_agent("A1", "cpus:1;mem:100");
+    master.offer();
+    master.drain_agent(&"A1".into(), Time(5_000_000_000));
+    assert!(master.calls.iter().any(|call| matches!(call, Call::DeclineInverseOffers(_))));
+    assert!(kills(&master).is_empty(), "it may end before that");
+    master.update_with(is("test.0", TaskState::TaskKilled, Reason::AgentDraining));
+    assert!(said(&master).contains("test.0 was ended and starts again elsewhere: the reason"), "{}", said(&master));
+    master.offer();
+    assert!(master.live_tasks().is_empty());
+    master.add_agent("A2", "cpus:1;mem:100");
+    master.offer();
+    assert_eq!(master.live_tasks()[0].id.as_str(), "test.0-2");
+    master.update_with(ended("test.0-2", ExitStatus::code(0)));
+    assert_eq!(master.finished, Some((0, None)));
+}
+
+#[test]
+fn a_task_out_of_reach_is_waited_for_unless_the_job_is_to_end() {
+    let mut master = start(job(2));
+    master.add_agent("A1", "cpus:1;mem:100");
+    master.add_agent("A2", "cpus:1;mem:100");
+    master.offer();
+    for _ in 0..2 {
+        master.update_with(is("test.0", TaskState::TaskUnreachable, Reason::AgentRemoved));
+    }
+    assert_eq!(said(&master).matches("test.0 may still run: the reason").count(), 1, "{}", said(&master));
+    master.update_with(is("test.0", TaskState::TaskRunning, Reason::Reconciliation));
+    assert_eq!(master.finished, None);
+    master.update_with(is("test.0", TaskState::TaskUnreachable, Reason::AgentRemoved));
+    master.send(Event::Signal(mesos_plugin_api::v1::framework::Signal { number: 2 }));
+    assert_eq!(master.finished, None, "the other one ends in order");
+    master.update_with(is("test.1", TaskState::TaskUnreachable, Reason::AgentRemoved));
+    assert_eq!(master.finished, Some((130, None)));
+}

@@ -168,6 +168,50 @@ pub static MASTER_WEIGHTS: Key = Key {
     check: |text| values::weights(text).map(drop),
     ..KEY
 };
+/// `mesos master`: how often agents are asked whether they live.
+pub static MASTER_PING_TIMEOUT: Key = Key {
+    name: "daemon.master.agent-ping-timeout",
+    flag: "agent-ping-timeout",
+    variable: "MESOS_MASTER_AGENT_PING_TIMEOUT",
+    value: "DURATION",
+    help: "How long an agent may take to answer a ping; the next one follows then",
+    default: Some("5s"),
+    check: |text| values::period(text).map(drop),
+    ..KEY
+};
+/// `mesos master`: how often they may not answer.
+pub static MASTER_PING_TIMEOUTS: Key = Key {
+    name: "daemon.master.max-agent-ping-timeouts",
+    flag: "max-agent-ping-timeouts",
+    variable: "MESOS_MASTER_MAX_AGENT_PING_TIMEOUTS",
+    value: "COUNT",
+    help: "An agent that leaves so many pings unanswered is unreachable",
+    default: Some("5"),
+    check: |text| values::count(text).map(drop),
+    ..KEY
+};
+/// `mesos master`: how long what runs on an unreachable agent is waited for.
+pub static MASTER_REREGISTER_TIMEOUT: Key = Key {
+    name: "daemon.master.agent-reregister-timeout",
+    flag: "agent-reregister-timeout",
+    variable: "MESOS_MASTER_AGENT_REREGISTER_TIMEOUT",
+    value: "DURATION",
+    help: "How long an unreachable agent may come back with its tasks; then they are lost",
+    default: Some("10m"),
+    check: |text| values::duration(text).map(drop),
+    ..KEY
+};
+/// `mesos master`: how many agents may become unreachable at a time.
+pub static MASTER_REMOVAL_RATE: Key = Key {
+    name: "daemon.master.agent-removal-rate-limit",
+    flag: "agent-removal-rate-limit",
+    variable: "MESOS_MASTER_AGENT_REMOVAL_RATE_LIMIT",
+    value: "COUNT/DURATION",
+    help: "At most so many agents become unreachable within so long: a broken network doesn't empty the cluster at once",
+    default: Some("20/1m"),
+    check: |text| values::rate(text).map(drop),
+    ..KEY
+};
 /// `mesos master`: its folder.
 pub static MASTER_WORK_DIR: Key = Key {
     name: "daemon.master.work-dir",
@@ -288,6 +332,10 @@ pub static ALL: &[&Key] = &[
     &MASTER_IP,
     &MASTER_PORT,
     &MASTER_WEIGHTS,
+    &MASTER_PING_TIMEOUT,
+    &MASTER_PING_TIMEOUTS,
+    &MASTER_REREGISTER_TIMEOUT,
+    &MASTER_REMOVAL_RATE,
     &MASTER_WORK_DIR,
     &AGENT_IP,
     &AGENT_PORT,

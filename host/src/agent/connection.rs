@@ -25,6 +25,8 @@ pub(super) struct Connection {
     epoch: u64,
     /// Said once for each time that it breaks.
     complained: bool,
+    /// A master that says nothing for so long is out of reach.
+    silence_max: Option<Duration>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -36,7 +38,7 @@ enum State {
 
 impl Default for Connection {
     fn default() -> Self {
-        Self { state: State::Apart, delay: RECONNECT_DELAY, epoch: 0, complained: false }
+        Self { state: State::Apart, delay: RECONNECT_DELAY, epoch: 0, complained: false, silence_max: None }
     }
 }
 
@@ -74,8 +76,18 @@ impl Agent {
         }
         self.connection.state = State::Apart;
         self.timers.cancel(Timer::Register);
+        self.timers.cancel(Timer::Silence);
         self.timers.set(Timer::Reconnect, out.now + self.connection.delay);
         self.connection.delay = back_off(self.connection.delay, RECONNECT_DELAY_MAX);
+    }
+
+    /// The waits have grown long while nobody led.
+    pub(super) fn on_leader_found(&mut self, out: &mut Out) {
+        self.connection.delay = RECONNECT_DELAY;
+        if self.timers.at(Timer::Reconnect).is_some() {
+            self.timers.cancel(Timer::Reconnect);
+            out.push(Effect::Connect);
+        }
     }
 
     pub(super) fn on_register_timeout(&mut self, out: &mut Out) {
@@ -83,9 +95,22 @@ impl Agent {
         self.on_disconnected("the master does not answer the registration", out);
     }
 
+    /// The network may be broken without either end of the connection having heard of it.
+    pub(super) fn on_silence(&mut self, out: &mut Out) {
+        out.push(Effect::Disconnect);
+        self.on_disconnected("the master has fallen silent", out);
+    }
+
+    fn heard_from_master(&mut self, out: &Out) {
+        if let Some(silence) = self.connection.silence_max.filter(|_| self.is_registered()) {
+            self.timers.set(Timer::Silence, out.now + silence);
+        }
+    }
+
     /// Until it has registered this agent, a master has nothing to say: it may be an old one.
     pub(super) fn on_master(&mut self, event: agent_event::Event, out: &mut Out) {
         use agent_event::Event;
+        self.heard_from_master(out);
         match event {
             Event::Registered(registered) => self.on_registered(registered, out),
             Event::Refused(refused) => {
@@ -130,8 +155,10 @@ impl Agent {
             return;
         }
         self.timers.cancel(Timer::Register);
-        self.connection =
-            Connection { state: State::Registered, epoch: registered.master_epoch, ..Connection::default() };
+        let silence_max = registered.silence_ms.map(Duration::from_millis);
+        let (state, epoch) = (State::Registered, registered.master_epoch);
+        self.connection = Connection { state, epoch, silence_max, ..Connection::default() };
+        self.heard_from_master(out);
         self.keep_id(registered.agent_id, registered.master_epoch, out);
         self.tell_of_volumes(out);
         self.send_all(out);

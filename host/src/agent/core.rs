@@ -101,6 +101,7 @@ impl Agent {
             Event::Started => out.push(Effect::Connect),
             Event::Connected => self.on_connected(out),
             Event::Disconnected { cause } => self.on_disconnected(&cause, out),
+            Event::LeaderFound => self.on_leader_found(out),
             Event::EpochHeard { epoch } => self.on_epoch(epoch, out),
             Event::Master(event) => self.on_master(event, out),
             Event::Prepared { id, outcome } => match outcome {
@@ -149,6 +150,7 @@ impl Agent {
         match timer {
             Timer::Reconnect => out.push(Effect::Connect),
             Timer::Register => self.on_register_timeout(out),
+            Timer::Silence => self.on_silence(out),
             Timer::MaxDuration(id) => self.on_max_duration(id, out),
             Timer::KillGrace(id) => self.on_kill_grace(id, out),
             Timer::ResendUpdate(id) => self.send_update(id, out),

@@ -34,6 +34,8 @@ pub enum Event {
         /// For people.
         cause: String,
     },
+    /// Another master leads, so that it is no use to wait longer.
+    LeaderFound,
     /// The batch that follows is of a master of this epoch.
     EpochHeard {
         /// As in the batch.

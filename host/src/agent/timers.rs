@@ -13,6 +13,8 @@ pub(super) enum Timer {
     Reconnect,
     /// The master's answer to Register.
     Register,
+    /// A master that is silent until then is out of reach.
+    Silence,
     /// A task has run for as long as it may.
     MaxDuration(LocalId),
     /// A container was told to end, and has had its time.

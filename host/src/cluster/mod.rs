@@ -160,7 +160,7 @@ impl Cluster {
         let client = self.client();
         let wanted = self.agents.len();
         let registered = async {
-            while client.ask(operator_call::Call::ListAgents(ListAgents {})).await?.len() < wanted {
+            while client.ask(operator_call::Call::ListAgents(ListAgents::default())).await?.len() < wanted {
                 tokio::time::sleep(std::time::Duration::from_millis(1)).await;
             }
             Ok(())

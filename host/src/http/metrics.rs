@@ -8,7 +8,7 @@ use crate::protocol::operator_reply::Reply;
 use mesos_plugin_api::v1::Resources;
 
 pub(super) fn text(snapshot: &Snapshot) -> String {
-    let mut metrics = Metrics::default();
+    let mut metrics = Metrics::leading(true);
     for reply in &snapshot.replies {
         match reply {
             Reply::Cluster(row) => {
@@ -48,6 +48,11 @@ pub(super) fn text(snapshot: &Snapshot) -> String {
     metrics.text()
 }
 
+/// All that a master which stands by has to say.
+pub(super) fn standby() -> String {
+    Metrics::leading(false).text()
+}
+
 /// Gauges by name: their help, and the value for each set of labels.
 #[derive(Default)]
 struct Metrics {
@@ -55,6 +60,17 @@ struct Metrics {
 }
 
 impl Metrics {
+    fn leading(leads: bool) -> Self {
+        let mut metrics = Self::default();
+        metrics.add(
+            "mesos_master_leading",
+            "1 if this master leads, 0 if it stands by.",
+            "",
+            f64::from(u8::from(leads)),
+        );
+        metrics
+    }
+
     fn add(&mut self, name: &'static str, help: &'static str, labels: &str, value: f64) {
         let (_, values) = self.gauges.entry(name).or_insert_with(|| (help, BTreeMap::new()));
         *values.entry(labels.to_string()).or_default() += value;

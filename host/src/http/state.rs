@@ -44,6 +44,11 @@ pub(super) fn json(snapshot: &Snapshot) -> Value {
     json!({ "cluster": cluster, "agents": agents, "frameworks": frameworks, "tasks": tasks, "volumes": volumes })
 }
 
+/// A master that stands by knows nothing but that.
+pub(super) fn standby(leader: Option<&str>) -> Value {
+    json!({ "standby": true, "leader": leader })
+}
+
 fn amounts(resources: &Resources) -> Value {
     let scalars = resources.scalars().map(|(name, milli)| (name.to_string(), json!(milli as f64 / 1000.0)));
     let mut all: Map<String, Value> = scalars.collect();

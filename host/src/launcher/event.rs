@@ -37,7 +37,8 @@ pub struct Launched {
     pub pid: i32,
     /// Clock ticks since boot, which with the pid name the process for ever; 0 when it ended before it could be looked at.
     pub start_time: u64,
-    /// Readable when the main process has ended. `None` when one of the two sides has no descriptor left for it.
+    /// Readable when the main process has ended. `None` when the spec asked for none, or one of the two sides has no descriptor
+    /// left for it.
     pub pidfd: Option<OwnedFd>,
 }
 

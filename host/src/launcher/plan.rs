@@ -58,6 +58,7 @@ pub(super) struct Plan {
     pub stdio_fds: Vec<RawFd>,
     /// stdin becomes the controlling terminal.
     pub terminal: bool,
+    pub wants_pidfd: bool,
     /// Set by the launcher's own privileges,
     pub rlimits: Vec<(u32, [u64; 2])>,
     /// and by those of the user.
@@ -112,6 +113,7 @@ impl Plan {
             fds: job.fds.iter().map(|(_, fd)| fd).chain(job.stdio.iter().flatten()).map(AsRawFd::as_raw_fd).collect(),
             stdio_fds: (0..).zip(&job.stdio).filter(|(_, fd)| fd.is_some()).map(|(number, _)| number).collect(),
             terminal: spec.terminal,
+            wants_pidfd: spec.wants_pidfd,
             rlimits,
             rlimits_as_user,
             user: needed_user(inherited.map_or(&spec.user, |inherited| &inherited.user)),

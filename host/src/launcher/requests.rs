@@ -261,9 +261,9 @@ impl Server {
         }
     }
 
-    pub(super) fn tell_launched(&mut self, key: u64, pid: i32, start_time: u64, pidfd: OwnedFd) {
+    pub(super) fn tell_launched(&mut self, key: u64, pid: i32, start_time: u64, pidfd: Option<OwnedFd>) {
         let name = self.containers.get(key).local_name();
-        self.tell(key, Wire::Launched(launched(name, pid, start_time)), Some(pidfd));
+        self.tell(key, Wire::Launched(launched(name, pid, start_time)), pidfd);
     }
 
     fn say(&mut self, id: u64, event: Wire, pidfd: Option<OwnedFd>) {

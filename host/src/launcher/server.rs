@@ -22,6 +22,9 @@ use super::workers::{QUEUED_JOBS_MAX, Workers};
 const STRANGERS_MAX: usize = 8;
 /// Packets that are taken from one connection before the others get their turn.
 const PACKETS_AT_ONCE_MAX: usize = 16;
+/// While much waits for the threads that launch, requests and news are taken together: each turn of the loop looks for orphans and
+/// wakes the agent. Shorter than what waits takes.
+const BUSY_INTERVAL: Duration = Duration::from_millis(4);
 /// How long the end of everything may take before the launcher leaves what can't be killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -83,6 +86,9 @@ impl Server {
     /// Serves until there is nothing left to serve.
     pub(super) fn run(&mut self) -> io::Result<()> {
         while !self.has_ended() {
+            if self.workers.are_busy() {
+                std::thread::sleep(BUSY_INTERVAL);
+            }
             let ready = self.wait()?;
             for source in &ready {
                 if let Source::Adopted(key) = source {

@@ -13,7 +13,7 @@ use super::proto::Step;
 /// A process between its clone and its end.
 pub(super) struct Child {
     pub pid: i32,
-    pub pidfd: OwnedFd,
+    pub pidfd: Option<OwnedFd>,
 }
 
 /// A step that the kernel refused. When there was a child already, it has ended and waits to be reaped.
@@ -29,7 +29,8 @@ pub(super) struct Refusal {
 /// blocked, or a handler could run in the child, in memory that is the launcher's.
 pub(super) fn spawn(plan: &mut Plan, stack: &ChildStack, pid: &AtomicI32) -> Result<Child, Refusal> {
     let mut pidfd: RawFd = -1;
-    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::CLONE_PARENT_SETTID;
+    let wants_pidfd = if plan.wants_pidfd { libc::CLONE_PIDFD } else { 0 };
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PARENT_SETTID | wants_pidfd;
     let args = CloneArgs {
         flags: flags as u64 | CLONE_CLEAR_SIGHAND,
         pidfd: &raw mut pidfd as u64,
@@ -46,13 +47,15 @@ pub(super) fn spawn(plan: &mut Plan, stack: &ChildStack, pid: &AtomicI32) -> Res
     if child < 0 {
         return Err(Refusal { step: Step::Clone, errno: -child as i32 });
     }
-    // SAFETY: the kernel has just made this descriptor for us.
-    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    // SAFETY: the kernel has just made this descriptor for us, if it was asked to.
+    let pidfd = (pidfd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(pidfd) });
     match steps.refusal {
         Some(refusal) => {
             // It lets go of us a little before its files and folder: whoever hears of the failure finds nothing left. The
-            // main thread reaps it, and may have done so already.
-            let _ = waitid(Id::PIDFd(pidfd.as_fd()), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
+            // main thread reaps it, and may have done so already: then there is no pidfd to be had.
+            if let Some(pidfd) = pidfd.or_else(|| super::containers::pidfd(child as i32)) {
+                let _ = waitid(Id::PIDFd(pidfd.as_fd()), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
+            }
             Err(refusal)
         }
         None => Ok(Child { pid: child as i32, pidfd }),

@@ -36,6 +36,8 @@ pub struct LaunchSpec {
     pub stdio_fds: [Option<OwnedFd>; 3],
     /// stdin is a terminal, and becomes the one that controls the new session.
     pub terminal: bool,
+    /// `Launched` brings a pidfd; each costs the kernel a file.
+    pub wants_pidfd: bool,
     /// Descriptors that the child finds at 3, 4, 5 and so on.
     pub fds: Vec<ExtraFd>,
     /// Leads a session of its own, without a terminal.
@@ -97,6 +99,7 @@ impl LaunchSpec {
             stderr: None,
             stdio_fds: [None, None, None],
             terminal: false,
+            wants_pidfd: false,
             fds: Vec::new(),
             new_session: true,
             keep_orphans: false,
@@ -138,6 +141,7 @@ impl LaunchSpec {
             sandbox: self.sandbox.as_deref().map(path),
             stdio_fds,
             terminal: self.terminal,
+            wants_pidfd: self.wants_pidfd,
         };
         (wire, fds)
     }

@@ -13,6 +13,8 @@ use super::spawn::{Child, ChildStack, spawn};
 
 /// Launches that wait for a thread, at most; beyond it requests are left in the sockets.
 pub(super) const QUEUED_JOBS_MAX: usize = 1024;
+/// Launches that wait for each thread while it has enough before it.
+const BUSY_JOBS_PER_THREAD: usize = 16;
 const THREAD_STACK_BYTES: usize = 128 * 1024;
 
 /// A launch that was tried.
@@ -24,7 +26,7 @@ pub(super) struct Done {
 }
 
 pub(super) struct Started {
-    pub pidfd: OwnedFd,
+    pub pidfd: Option<OwnedFd>,
     pub start_time: u64,
 }
 
@@ -91,12 +93,20 @@ impl Workers {
             }
         }
         queue.jobs.push_back(job);
-        self.shared.ready.notify_one();
+        // A thread that works looks at the queue before it waits; waking nobody is a system call, too.
+        if queue.idle > 0 {
+            self.shared.ready.notify_one();
+        }
         Ok(())
     }
 
     pub(super) fn queued(&self) -> usize {
         lock(&self.shared.queue).jobs.len()
+    }
+
+    /// Whether no thread will be idle for some milliseconds.
+    pub(super) fn are_busy(&self) -> bool {
+        self.threads > 0 && self.queued() >= BUSY_JOBS_PER_THREAD * self.threads
     }
 
     /// Takes back what no thread has begun.

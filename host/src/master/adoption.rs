@@ -17,17 +17,14 @@ use mesos_plugin_api::v1::{
     AgentId, ExecutorId, ExecutorInfo, FrameworkId, FrameworkInfo, TaskId, TaskState, scheduler,
 };
 
+use super::absence::Absent;
 use super::frameworks::Framework;
-use super::recording::Pending;
-use super::tasks::{Task, ordinary};
+use super::tasks::Task;
 use super::validation::check_framework;
 use super::{Effect, Master, id_prefix};
 use crate::allocator::{self, Used};
-use crate::protocol::{ForgetAgent, KillTask, MarkUnreachable, Register, TaskRecord};
-use crate::registry::{FrameworkRecord, Operation, Registry};
-
-/// Agents that were given up and are still remembered; beyond, the oldest are forgotten.
-const UNREACHABLE_MAX: usize = 10_000;
+use crate::protocol::{KillTask, Register, TaskRecord};
+use crate::registry::{AgentRecord, FrameworkRecord, Presence, Registry};
 
 /// What a framework wants to know or done of tasks that may be on agents that aren't back yet.
 #[derive(Debug, Default)]
@@ -49,15 +46,20 @@ pub(super) struct Adopted {
 impl Master {
     pub(super) fn take_over(&mut self, now: Time, registry: Registry) {
         for (id, record) in registry.agents {
-            match record.unreachable_since {
-                Some(since) => drop(self.unreachable.insert(id, since)),
-                None => drop(self.recovering.insert(id, record.info)),
+            let AgentRecord { info, presence, plan } = record;
+            if !plan.is_active() {
+                self.plans.insert(id.clone(), plan.into());
+            }
+            match presence {
+                Presence::Admitted => drop(self.recovering.insert(id, info)),
+                _ => drop(self.absent.insert(id, Absent { info, presence })),
             }
         }
         for (id, record) in registry.frameworks {
             self.restore_framework(now, id, record);
         }
         self.recovery_ends = (!self.recovering.is_empty()).then(|| now + self.config.recovery_timeout);
+        self.next_ping = self.awaits_absent().then(|| now + self.config.ping_interval);
     }
 
     fn restore_framework(&mut self, now: Time, id: FrameworkId, record: FrameworkRecord) {
@@ -98,7 +100,7 @@ impl Master {
             if let Some(task) = self.adopt_task(now, agent, record) {
                 if !task.resources_returned {
                     let used = |resources, back_by| Used { framework: record.framework_id.clone(), resources, back_by };
-                    adopted.used.push(used(ordinary(&task.info), task.ends_at));
+                    adopted.used.push(used(task.info.ordinary(), task.ends_at));
                     adopted.used.push(used(task.info.reserved(), None));
                 }
                 adopted.tasks.insert((record.framework_id.clone(), record.task.id.clone()));
@@ -132,14 +134,15 @@ impl Master {
             return None;
         }
         let mut task = Task::adopted(now, agent, record);
-        task.kill_wanted = self.held.get_mut(&record.framework_id).and_then(|held| held.kills.remove(&record.task.id));
+        task.kill_wanted =
+            self.held.get_mut(&record.framework_id).and_then(|held| held.kills.remove(&record.task.id)).map(Box::new);
         framework.touched.insert(agent.clone());
-        Some(framework.tasks.entry(record.task.id.clone()).or_insert(task))
+        Some(framework.tasks.entry(record.task.id.clone()).or_insert_with(|| Box::new(task)))
     }
 
     /// A framework asks for tasks, or wants one killed, that aren't known. Whether an agent that isn't back may have them.
     pub(super) fn hold(&mut self, id: &FrameworkId, tasks: &[TaskId], kill: Option<KillTask>) -> bool {
-        if self.recovering.is_empty() || !self.may_be_earlier(id) {
+        if (self.recovering.is_empty() && !self.awaits_absent()) || !self.may_be_earlier(id) {
             return false;
         }
         let held = self.held.entry(id.clone()).or_default();
@@ -171,50 +174,44 @@ impl Master {
             return;
         }
         self.recovery_ends = None;
-        for (framework_id, held) in std::mem::take(&mut self.held) {
-            if self.frameworks.contains_key(&framework_id) && !held.tasks.is_empty() {
-                let call = scheduler::Reconcile { task_ids: held.tasks.into_iter().collect() };
-                self.reconcile(now, &framework_id, &call, effects);
-            }
-        }
+        self.settle_held(now, effects);
         for id in self.frameworks.keys().cloned().collect::<Vec<_>>() {
             self.finish_teardown(now, &id, effects);
         }
     }
 
-    pub(super) fn end_recovery(&mut self, now: Time, effects: &mut Vec<Effect>) {
-        if self.recovery_ends.is_some_and(|ends| ends <= now) {
-            self.recovery_ends = None;
-            for id in self.recovering.keys().cloned().collect::<Vec<_>>() {
-                self.give_up(now, id, effects);
+    /// Answers what was asked of tasks that nobody has brought, once all agents that may have them are here or given up; while
+    /// some are out of reach, so may the tasks be.
+    pub(super) fn settle_held(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        if !self.recovering.is_empty() {
+            return;
+        }
+        let held = match self.awaits_absent() {
+            true => self.held.iter().map(|(id, held)| (id.clone(), held.tasks.clone())).collect(),
+            false => std::mem::take(&mut self.held).into_iter().map(|(id, held)| (id, held.tasks)).collect::<Vec<_>>(),
+        };
+        for (framework_id, tasks) in held {
+            if self.frameworks.contains_key(&framework_id) && !tasks.is_empty() {
+                let call = scheduler::Reconcile { task_ids: tasks.into_iter().collect() };
+                self.reconcile(now, &framework_id, &call, effects);
             }
         }
     }
 
-    /// An agent is lost once that is recorded: no master will tell otherwise.
-    pub(super) fn give_up(&mut self, now: Time, id: AgentId, effects: &mut Vec<Effect>) {
-        self.losing.insert(id.clone());
-        let mark = MarkUnreachable { agent_id: id.clone(), since_ns: now.as_nanos() };
-        self.record(Operation::MarkUnreachable(mark), Pending::Loss(id), effects);
-    }
-
-    pub(super) fn loss_recorded(&mut self, now: Time, id: &AgentId, effects: &mut Vec<Effect>) {
-        self.losing.remove(id);
-        self.unreachable.insert(id.clone(), now);
-        if self.unreachable.len() > UNREACHABLE_MAX {
-            let oldest = self.unreachable.iter().min_by_key(|(_, since)| **since).map(|(id, _)| id.clone());
-            self.forget_agent(&oldest.expect("there are many"), effects);
+    /// Those that are not back are unreachable, at the rate at which agents may be removed.
+    pub(super) fn end_recovery(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        if self.recovery_ends.is_none_or(|ends| ends > now) {
+            return;
         }
-        if self.agents.contains_key(id) {
-            self.lose_agent(now, id, effects);
+        let missing = self.recovering.keys().filter(|id| !self.losing.contains(*id)).cloned();
+        for id in missing.collect::<Vec<_>>() {
+            if !self.may_remove(now) {
+                self.recovery_ends = Some(now + self.config.ping_interval);
+                return;
+            }
+            self.mark_unreachable(now, id, effects);
         }
-        self.recovered(now, id, effects);
-    }
-
-    pub(super) fn forget_agent(&mut self, id: &AgentId, effects: &mut Vec<Effect>) {
-        self.unreachable.remove(id);
-        let forget = ForgetAgent { agent_id: id.clone() };
-        self.record(Operation::ForgetAgent(forget), Pending::Nothing, effects);
+        self.recovery_ends = None;
     }
 
     pub(super) fn insert_framework(&mut self, now: Time, framework: Framework) {

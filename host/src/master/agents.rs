@@ -1,10 +1,10 @@
-//! Agents: admission, connection, loss.
+//! Agents: admission, connection, what each side missed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use mesos_plugin_api::Time;
 use mesos_plugin_api::v1::{
-    AgentId, AgentInfo, ExecutorId, ExecutorInfo, FrameworkId, Reason, Resources, TaskId, TaskState, scheduler,
+    AgentId, AgentInfo, ExecutorId, ExecutorInfo, FrameworkId, Reason, Resources, TaskId, TaskState,
 };
 
 use super::adoption::Adopted;
@@ -14,10 +14,10 @@ use super::volumes::VolumeKey;
 use super::{Effect, LinkId, Master, Peer, make_id};
 use crate::allocator;
 use crate::protocol::{
-    AdmitAgent, AgentCall, KillTask, Ping, Refused, Register, Registered, ShutdownExecutor, ShutdownFramework,
+    AdmitAgent, AgentCall, KillTask, MarkLost, MarkUnreachable, Refused, Register, ShutdownExecutor, ShutdownFramework,
     agent_call, agent_event,
 };
-use crate::registry::Operation;
+use crate::registry::{Operation, Presence};
 
 /// One agent that was admitted and not lost.
 #[derive(Debug)]
@@ -27,8 +27,10 @@ pub(super) struct Agent {
     /// Signs tokens for its output.
     pub(super) secret: Vec<u8>,
     pub(super) link: Option<LinkId>,
-    /// Lost then, unless it answers or comes back before.
-    pub(super) lost_at: Option<Time>,
+    /// Unreachable then, and lost if it is that already, unless it answers or comes back before.
+    pub(super) lost_at: Time,
+    /// Since when it has been recorded as out of reach.
+    pub(super) unreachable: Option<Time>,
     pub(super) registered: Time,
     pub(super) tasks: BTreeSet<(FrameworkId, TaskId)>,
     pub(super) executors: BTreeMap<(FrameworkId, ExecutorId), ExecutorInfo>,
@@ -38,6 +40,11 @@ pub(super) struct Agent {
 impl Agent {
     pub(super) fn total(&self) -> &Resources {
         &self.info.resources
+    }
+
+    /// Whether nothing of any framework is left there.
+    pub(super) fn is_idle(&self) -> bool {
+        self.tasks.is_empty() && self.executors.is_empty()
     }
 }
 
@@ -93,8 +100,12 @@ impl Master {
             // It comes again, and then it is known what it comes back to.
             return self.close(link, effects);
         }
-        let known = self.agents.get(&id).map(|agent| &agent.info).or_else(|| self.recovering.get(&id));
-        match known {
+        let presence = self.absent.get(&id).map(|absent| absent.presence);
+        if let Some(Presence::Gone(_)) = presence {
+            return self.refuse_gone(link, &id, &register, effects);
+        }
+        let away = self.agents.get(&id).is_some_and(|agent| agent.unreachable.is_some()) || presence.is_some();
+        match self.known_agent(&id) {
             Some(known) if known.hostname != info.hostname => {
                 let message = format!(
                     "the id {id} belongs to {}, not to {}; remove the work folder that was copied from there",
@@ -102,12 +113,11 @@ impl Master {
                 );
                 self.refuse_agent(link, message, effects);
             }
-            Some(_) => self.welcome_agent(now, Admission { link, id, info, was_lost: false, register }, effects),
-            None => {
+            Some(_) if !away => self.welcome_agent(now, Admission { link, id, info, before: None, register }, effects),
+            _ => {
                 self.links.insert(link, Peer::Waiting);
-                let was_lost = self.unreachable.remove(&id).is_some();
                 let operation = Operation::AdmitAgent(AdmitAgent { agent: info.clone() });
-                let admission = Box::new(Admission { link, id, info, was_lost, register });
+                let admission = Box::new(Admission { link, id, info, before: presence, register });
                 self.record(operation, Pending::Admission(admission), effects);
             }
         }
@@ -115,33 +125,51 @@ impl Master {
 
     pub(super) fn admission_recorded(&mut self, now: Time, admission: Admission, effects: &mut Vec<Effect>) {
         let id = admission.id.clone();
-        if self.links.get(&admission.link) == Some(&Peer::Waiting) {
-            return self.welcome_agent(now, admission, effects);
+        let is_here = self.links.get(&admission.link) == Some(&Peer::Waiting);
+        match self.absent.get(&id).map(|absent| absent.presence) {
+            Some(Presence::Gone(_)) if is_here => {
+                return self.refuse_gone(admission.link, &id, &admission.register, effects);
+            }
+            _ if is_here => return self.welcome_agent(now, admission, effects),
+            _ if self.agents.contains_key(&id) || self.losing.contains(&id) || self.is_joining(&id) => return,
+            Some(Presence::Gone(_)) => return,
+            _ => {}
         }
-        // It left meanwhile.
-        if !self.agents.contains_key(&id) && !self.losing.contains(&id) && !self.is_joining(&id) {
-            if admission.was_lost { self.give_up(now, id, effects) } else { self.forget_agent(&id, effects) }
-        }
+        // It left meanwhile, and is again what it was.
+        let (agent_id, since_ns) = (id.clone(), now.as_nanos());
+        let again = match admission.before {
+            Some(Presence::Unreachable(_)) => Operation::MarkUnreachable(MarkUnreachable { agent_id, since_ns }),
+            Some(Presence::Lost(_)) => Operation::MarkLost(MarkLost { agent_id, since_ns }),
+            Some(Presence::Admitted | Presence::Gone(_)) | None => return self.forget_agent(&id, effects),
+        };
+        self.record(again, Pending::Nothing, effects);
     }
 
     fn welcome_agent(&mut self, now: Time, admission: Admission, effects: &mut Vec<Effect>) {
-        let Admission { link, id, info, was_lost, mut register } = admission;
+        let Admission { link, id, info, before, mut register } = admission;
+        self.absent.remove(&id);
+        let was_lost = matches!(before, Some(Presence::Lost(_)));
         if let Some(old) = self.agents.get(&id).and_then(|agent| agent.link).filter(|old| *old != link) {
             self.close(old, effects);
         }
         self.links.insert(link, Peer::Agent(id.clone()));
-        let event = Registered { agent_id: id.clone(), master_epoch: self.config.epoch };
+        let event = self.registered(&id);
         effects.push(Effect::ToAgent { link, event: agent_event::Event::Registered(event) });
+        let was_unreachable = self.agents.get_mut(&id).and_then(|agent| agent.unreachable.take()).is_some();
         let adopted = self.admit(now, &id, link, info, was_lost, &register);
         let volumes = std::mem::take(&mut register.volumes);
         self.compare_with_record(now, &id, register, effects);
         self.compare_volumes(now, &id, volumes, effects);
+        if was_unreachable {
+            self.volumes_are_back(&id, effects);
+        }
         self.answer_held(now, &adopted, effects);
         self.recovered(now, &id, effects);
+        self.settle_held(now, effects);
         self.after_agent_change(now, &id, effects);
     }
 
-    fn refuse_agent(&mut self, link: LinkId, message: String, effects: &mut Vec<Effect>) {
+    pub(super) fn refuse_agent(&mut self, link: LinkId, message: String, effects: &mut Vec<Effect>) {
         effects.push(Effect::ToAgent { link, event: agent_event::Event::Refused(Refused { message }) });
         self.close(link, effects);
     }
@@ -177,7 +205,8 @@ impl Master {
                 version: register.version.clone(),
                 secret: register.secret.clone(),
                 link: Some(link),
-                lost_at: None,
+                lost_at: now,
+                unreachable: None,
                 registered: now,
                 tasks: adopted.tasks,
                 executors: adopted.executors,
@@ -199,6 +228,7 @@ impl Master {
         for record in register.tasks {
             let (framework_id, task_id) = (record.framework_id.clone(), record.task.id.clone());
             runs.insert((framework_id.clone(), task_id.clone()));
+            self.task_is_back(now, &record, effects);
             if !self.frameworks.contains_key(&framework_id) {
                 unknown_frameworks.insert(framework_id);
             } else if let Some(kill) = self.kill_wanted(id, &framework_id, &task_id) {
@@ -262,7 +292,9 @@ impl Master {
         };
         match framework.tasks.get(task_id).filter(|task| task.info.agent_id == *agent) {
             None => Some(kill(None)),
-            Some(task) => task.kill_wanted.clone().or_else(|| framework.ending.is_some().then(|| kill(None))),
+            Some(task) => {
+                task.kill_wanted.as_deref().cloned().or_else(|| framework.ending.is_some().then(|| kill(None)))
+            }
         }
     }
 
@@ -271,87 +303,8 @@ impl Master {
             now,
             allocator::Event::UpdateAgent { id: id.clone(), total: self.agents[id].total().clone() },
         );
-        self.tell_allocator(now, allocator::Event::ActivateAgent { id: id.clone() });
-        self.carry_out_allocation(now, effects);
-    }
-
-    fn heard_from(&mut self, now: Time, id: &AgentId) {
-        let patience = self.config.ping_interval * self.config.pings_missed_max;
-        if let Some(agent) = self.agents.get_mut(id) {
-            agent.lost_at = Some(now + patience);
-        }
-    }
-
-    pub(super) fn ping_agents(&mut self, now: Time, effects: &mut Vec<Effect>) {
-        let Some(due) = self.next_ping.filter(|due| *due <= now) else { return };
-        // Whoever was asleep or stopped for so long itself can't tell who was silent: they have until the next ping.
-        if now < due + self.config.ping_interval {
-            self.lose_silent_agents(now, effects);
-        }
-        self.next_ping = (!self.agents.is_empty()).then(|| now + self.config.ping_interval);
-        for link in self.agents.values().filter_map(|agent| agent.link) {
-            effects.push(Effect::ToAgent { link, event: agent_event::Event::Ping(Ping {}) });
-        }
-    }
-
-    pub(super) fn agent_disconnected(&mut self, now: Time, id: &AgentId, link: LinkId, effects: &mut Vec<Effect>) {
-        let Some(agent) = self.agents.get_mut(id).filter(|agent| agent.link == Some(link)) else { return };
-        agent.link = None;
-        self.rescind_on(now, id, effects);
-        self.tell_allocator(now, allocator::Event::DeactivateAgent { id: id.clone() });
-        if self.agents[id].tasks.is_empty() && self.agents[id].executors.is_empty() {
-            // Nothing is lost with it; it comes back as if it were new.
-            self.lose_agent(now, id, effects);
-            self.forget_agent(id, effects);
-        }
-        self.carry_out_allocation(now, effects);
-    }
-
-    fn lose_silent_agents(&mut self, now: Time, effects: &mut Vec<Effect>) {
-        let silent = |agent: &Agent| agent.lost_at.is_some_and(|at| at <= now);
-        let lost: Vec<AgentId> =
-            self.agents.iter().filter(|(_, agent)| silent(agent)).map(|(id, _)| id.clone()).collect();
-        for id in lost {
-            self.rescind_on(now, &id, effects);
-            self.tell_allocator(now, allocator::Event::DeactivateAgent { id: id.clone() });
-            let agent = self.agents.get_mut(&id).expect("it was found above");
-            agent.lost_at = None;
-            if let Some(link) = agent.link.take() {
-                self.close(link, effects);
-            }
-            self.give_up(now, id, effects);
-        }
-    }
-
-    pub(super) fn lose_agent(&mut self, now: Time, id: &AgentId, effects: &mut Vec<Effect>) {
-        let hostname = self.agents[id].info.hostname.clone();
-        let message = format!("the agent {id} on {hostname} was lost");
-        let mut concerned = BTreeSet::new();
-        for (framework_id, task_id) in self.agents[id].tasks.clone() {
-            self.end_task(
-                now,
-                &framework_id,
-                &task_id,
-                TaskState::TaskLost,
-                Reason::AgentRemoved,
-                message.clone(),
-                effects,
-            );
-            concerned.insert(framework_id);
-        }
-        for (framework_id, executor_id) in self.agents[id].executors.keys().cloned().collect::<Vec<_>>() {
-            self.executor_gone(now, id, &framework_id, &executor_id, None, Some(message.clone()), effects);
-            concerned.insert(framework_id);
-        }
-        for framework_id in concerned {
-            let failure =
-                scheduler::Failure { agent_id: id.clone(), message: Some(message.clone()), ..Default::default() };
-            self.tell(&framework_id, scheduler::event::Event::Failure(failure), effects);
-        }
-        self.lose_volumes(now, id, &message, effects);
-        self.agents.remove(id);
-        self.tell_allocator(now, allocator::Event::RemoveAgent { id: id.clone() });
-        self.carry_out_allocation(now, effects);
+        self.agent_stands_anew(id);
+        self.follow_plan(now, id, effects);
     }
 
     /// Sends to an agent if it is connected; if not, what it missed is compared when it comes back.

@@ -32,6 +32,17 @@ pub(super) fn run(user: Option<&str>, task: &TaskInfo) -> Result<(), String> {
     }
 }
 
+/// Whether a caller may say what becomes of agents.
+///
+/// # Errors
+/// A line for people.
+pub(super) fn operate(caller: &Caller) -> Result<(), String> {
+    match &caller.user {
+        Some(user) => Err(format!("{user} may not do that: agents serve all; root and the cluster's own user may")),
+        None => Ok(()),
+    }
+}
+
 /// Whether a caller may end, look into or speak to this framework.
 ///
 /// # Errors

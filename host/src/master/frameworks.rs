@@ -40,7 +40,7 @@ pub(super) struct Framework {
     pub(super) ended: Option<Time>,
     /// Being torn down, and why: its tasks are killed and their ends acknowledged for it.
     pub(super) ending: Option<String>,
-    pub(super) tasks: BTreeMap<TaskId, Task>,
+    pub(super) tasks: BTreeMap<TaskId, Box<Task>>,
     /// Agents that ever ran something of it.
     pub(super) touched: BTreeSet<AgentId>,
     pub(super) gangs: BTreeMap<String, GangRequest>,
@@ -139,6 +139,8 @@ impl Master {
             Call::MessageAcknowledge(acknowledge) => self.acknowledge_to_executor(id, acknowledge, effects),
             Call::Reply(reply) => self.framework_replied(id, reply, effects),
             Call::PutState(put) => self.put_state(id, put, effects),
+            Call::AcceptInverseOffers(accept) => self.answer_inverse(id, &accept.inverse_offer_ids, true),
+            Call::DeclineInverseOffers(decline) => self.answer_inverse(id, &decline.inverse_offer_ids, false),
             Call::DestroyVolume(destroy) => self.destroy_by_framework(now, id, &destroy, effects),
             Call::Teardown(_) => self.tear_down(now, id, "its scheduler ended it".to_string(), effects),
         }
@@ -193,6 +195,8 @@ impl Master {
         self.links.insert(link, Peer::Scheduler(id.clone()));
         let framework = self.frameworks.get_mut(id).expect("the caller has it");
         framework.welcome_waits = true;
+        self.forget_asked(id);
+        let framework = self.frameworks.get_mut(id).expect("the caller has it");
         if framework.recorded {
             self.record_framework(id, Pending::Nothing, effects);
         } else if framework.failover_timeout() > UNRECORDED_FAILOVER_MAX {
@@ -370,6 +374,10 @@ impl Master {
             executors.filter(|(_, key)| key.0 == *id).map(|(a, key)| (a.clone(), key.1.clone())).collect();
         for (agent, executor_id) in executors {
             self.shut_executor_down(&agent, id, &executor_id, effects);
+        }
+        let away = self.agents.iter().filter(|(_, agent)| agent.unreachable.is_some()).map(|(id, _)| id.clone());
+        for agent in away.collect::<Vec<_>>() {
+            self.abandon(now, id, &agent, effects);
         }
     }
 

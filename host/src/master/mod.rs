@@ -15,12 +15,16 @@
 //! back ([`adoption`]).
 
 mod agents;
+mod absence;
+mod agent_rows;
+mod drain;
 mod adoption;
 mod frameworks;
 mod authorise;
 mod offers;
 mod validation;
 mod tasks;
+mod description;
 mod volumes;
 mod volume_rows;
 mod messages;
@@ -41,8 +45,12 @@ use crate::allocator::{self, Allocator};
 use crate::protocol::{AgentCall, OperatorCall, OperatorReply, agent_event};
 use crate::registry::{Operation, Registry};
 
+use absence::Absent;
+pub use absence::RemovalRate;
 use adoption::HeldQuestions;
 use agents::Agent;
+use drain::Plan;
+pub use drain::{DRAIN_GRACE, DRAIN_GRACE_MAX};
 use frameworks::Framework;
 use messages::PendingRequest;
 use offers::OpenOffer;
@@ -69,8 +77,12 @@ pub struct MasterConfig {
     pub offer_timeout: Duration,
     /// How often an agent is asked whether it lives.
     pub ping_interval: Duration,
-    /// Unanswered pings, or intervals without a connection, after which an agent is lost.
+    /// Unanswered pings, or intervals without a connection, after which an agent is unreachable.
     pub pings_missed_max: u32,
+    /// So many agents at the most become unreachable within so long.
+    pub agent_removal_rate: RemovalRate,
+    /// How long an unreachable agent may come back with its tasks; then they are lost.
+    pub agent_reregister_timeout: Duration,
     /// How long a new master waits for the agents and frameworks of the one before it.
     pub recovery_timeout: Duration,
     /// Shares of roles; 1.0 if missing.
@@ -88,6 +100,8 @@ impl Default for MasterConfig {
             offer_timeout: Duration::from_secs(30),
             ping_interval: Duration::from_secs(5),
             pings_missed_max: 5,
+            agent_removal_rate: RemovalRate::default(),
+            agent_reregister_timeout: Duration::from_secs(600),
             recovery_timeout: Duration::from_secs(60),
             weights: BTreeMap::new(),
             embedded: false,
@@ -227,10 +241,14 @@ pub struct Master {
     recovering: BTreeMap<AgentId, AgentInfo>,
     recovery_ends: Option<Time>,
     held: BTreeMap<FrameworkId, HeldQuestions>,
-    /// Given up, and since when: what still runs there is killed when they come back.
-    unreachable: BTreeMap<AgentId, Time>,
-    /// Their loss is being recorded.
+    /// Not there, and nothing is known here of what they run.
+    absent: BTreeMap<AgentId, Absent>,
+    /// That they are unreachable or lost is being recorded.
     losing: BTreeSet<AgentId>,
+    /// When agents were marked unreachable, as far as that counts for the next ones.
+    removals: VecDeque<Time>,
+    /// Agents of which operators want something.
+    plans: BTreeMap<AgentId, Plan>,
     /// Frameworks of earlier masters that this one has ended.
     ended_before: BTreeSet<FrameworkId>,
     /// Another master leads.
@@ -304,8 +322,10 @@ impl Master {
             recovering: BTreeMap::new(),
             recovery_ends: None,
             held: BTreeMap::new(),
-            unreachable: BTreeMap::new(),
+            absent: BTreeMap::new(),
             losing: BTreeSet::new(),
+            removals: VecDeque::new(),
+            plans: BTreeMap::new(),
             ended_before: BTreeSet::new(),
             over: false,
             ended_tasks: VecDeque::new(),
@@ -361,7 +381,8 @@ impl Master {
         let offers = self.expiries.first().map(|(expires, _)| *expires);
         let frameworks = self.frameworks.values().filter_map(|framework| framework.deadline);
         let filters = self.volume_filters.first().map(|(until, _)| *until);
-        let all = frameworks.chain(offers).chain(filters).chain(self.next_ping).chain(self.recovery_ends);
+        let drains = self.drain_deadline();
+        let all = frameworks.chain(offers).chain(drains).chain(filters).chain(self.next_ping).chain(self.recovery_ends);
         all.chain(self.allocator.deadline()).filter(|_| !self.over).min()
     }
 
@@ -371,6 +392,7 @@ impl Master {
         self.expire_volume_filters(now);
         self.ping_agents(now, effects);
         self.end_recovery(now, effects);
+        self.go_on_draining(now, effects);
     }
 
     /// A master that was away for a while doesn't know that it was replaced until it is told.
@@ -407,6 +429,7 @@ impl Master {
     pub fn sanity_check(&self) {
         self.allocator.sanity_check();
         self.check_volumes();
+        self.check_plans();
         for (id, agent) in &self.agents {
             let used = self.used_on(id);
             assert!(agent.total().contains(&used), "agent {id} has {}, {used} is used", agent.total());

@@ -11,8 +11,7 @@ use super::{Caller, Effect, LinkId, Master, authorise};
 use crate::protocol::operator_call::Call;
 use crate::protocol::operator_reply::Reply;
 use crate::protocol::{
-    AgentState, ClusterState, Done, FrameworkState, ListTasks, Located, OperatorCall, OperatorReply, TaskRow,
-    TaskSelector, token,
+    ClusterState, Done, FrameworkState, ListTasks, Located, OperatorCall, OperatorReply, TaskRow, TaskSelector, token,
 };
 
 /// How long a token for a sandbox is good.
@@ -29,7 +28,7 @@ impl Master {
     ) {
         let answer = match call.call {
             Some(Call::GetCluster(_)) => Ok(vec![Reply::Cluster(self.cluster_state())]),
-            Some(Call::ListAgents(_)) => Ok(self.agent_rows()),
+            Some(Call::ListAgents(list)) => Ok(self.agent_rows(list.all == Some(true))),
             Some(Call::ListFrameworks(list)) => Ok(self.framework_rows(list.completed == Some(true))),
             Some(Call::ListTasks(list)) => self.task_rows(&list),
             Some(Call::Kill(kill)) => self.kill_by_operator(&kill.task, caller, effects),
@@ -45,6 +44,15 @@ impl Master {
                     Err(error) => Err(error),
                 }
             }
+            Some(
+                call @ (Call::DrainAgent(_)
+                | Call::DeactivateAgent(_)
+                | Call::ReactivateAgent(_)
+                | Call::MarkAgentGone(_)),
+            ) => match self.plan_by_operator(now, link, caller, call, effects) {
+                Ok(()) => return,
+                Err(error) => Err(error),
+            },
             Some(Call::Request(request)) => match self.request_framework(link, caller, request, effects) {
                 Ok(()) => return,
                 Err(error) => Err(error),
@@ -63,30 +71,17 @@ impl Master {
     }
 
     fn cluster_state(&self) -> ClusterState {
+        let here = || self.agents.iter().filter(|(_, agent)| agent.unreachable.is_none());
         ClusterState {
             master_id: self.config.master_id.clone(),
             master_epoch: self.config.epoch,
             version: env!("CARGO_PKG_VERSION").to_string(),
-            total: self.agents.values().map(|agent| agent.total()).sum(),
-            used: self.agents.keys().map(|id| self.used_on(id)).sum(),
+            total: here().map(|(_, agent)| agent.total()).sum(),
+            used: here().map(|(id, _)| self.used_on(id)).sum(),
             started_ns: self.started.unwrap_or_default().as_nanos(),
-            agents: self.agents.values().map(|agent| agent.info.clone()).collect(),
+            agents: here().map(|(_, agent)| agent.info.clone()).collect(),
             embedded: Some(self.config.embedded),
         }
-    }
-
-    fn agent_rows(&self) -> Vec<Reply> {
-        let offered = |id| self.offers.values().flat_map(|offer| &offer.parts).filter(move |part| part.agent_id == id);
-        let rows = self.agents.iter().map(|(id, agent)| AgentState {
-            agent: agent.info.clone(),
-            connected: agent.link.is_some(),
-            used: self.used_on(id),
-            offered: offered(id.clone()).map(|part| &part.resources).sum(),
-            tasks: agent.tasks.len() as u32,
-            registered_ns: agent.registered.as_nanos(),
-            version: Some(agent.version.clone()),
-        });
-        rows.map(Reply::Agent).collect()
     }
 
     fn framework_rows(&self, completed: bool) -> Vec<Reply> {
@@ -254,7 +249,7 @@ fn row(framework_id: &FrameworkId, framework_name: &str, hostname: &str, task: &
     TaskRow {
         framework_id: framework_id.clone(),
         framework_name: framework_name.to_string(),
-        task: task.info.clone(),
+        task: task.info.message(),
         status: task.status.clone(),
         hostname: hostname.to_string(),
         launched_ns: task.launched.as_nanos(),

@@ -6,7 +6,7 @@ use mesos_plugin_api::v1::{AgentId, AgentInfo, FrameworkId};
 use super::frameworks::PendingState;
 use super::{Effect, LinkId, Master};
 use crate::protocol::Register;
-use crate::registry::Operation;
+use crate::registry::{Operation, Presence};
 
 /// What waits for a record.
 #[derive(Debug)]
@@ -15,8 +15,12 @@ pub(super) enum Pending {
     Nothing,
     /// An agent joins.
     Admission(Box<Admission>),
+    /// An agent is out of reach.
+    Unreachable(AgentId),
     /// An agent is given up.
     Loss(AgentId),
+    /// What an operator wants of an agent; who asked, and the answer.
+    Plan { operation: Operation, asker: Option<(LinkId, String)> },
     /// A framework's first subscription.
     Subscription(FrameworkId),
     /// A framework stores something.
@@ -31,8 +35,8 @@ pub(super) struct Admission {
     pub(super) link: LinkId,
     pub(super) id: AgentId,
     pub(super) info: AgentInfo,
-    /// It had been given up: what it runs was reported lost.
-    pub(super) was_lost: bool,
+    /// What the registry said of it before, if it wasn't there.
+    pub(super) before: Option<Presence>,
     pub(super) register: Register,
 }
 
@@ -42,7 +46,8 @@ impl Pending {
         match self {
             Self::Subscription(id) => id == framework,
             Self::State(state) => state.framework_id == *framework,
-            Self::Nothing | Self::Admission(_) | Self::Loss(_) | Self::End { .. } => false,
+            Self::Nothing | Self::Admission(_) | Self::Unreachable(_) | Self::Loss(_) => false,
+            Self::Plan { .. } | Self::End { .. } => false,
         }
     }
 }
@@ -64,6 +69,8 @@ impl Master {
     pub(super) fn persisted(&mut self, now: Time, id: u64, effects: &mut Vec<Effect>) {
         match self.persisting.remove(&id) {
             Some(Pending::Admission(admission)) => self.admission_recorded(now, *admission, effects),
+            Some(Pending::Unreachable(id)) => self.unreachable_recorded(now, &id, effects),
+            Some(Pending::Plan { operation, asker }) => self.plan_recorded(now, operation, asker, effects),
             Some(Pending::Loss(id)) => self.loss_recorded(now, &id, effects),
             Some(Pending::Subscription(id)) => self.welcome(now, &id, effects),
             Some(Pending::State(state)) => self.state_recorded(now, state, effects),

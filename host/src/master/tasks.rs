@@ -3,9 +3,10 @@
 use mesos_plugin_api::Time;
 use mesos_plugin_api::v1::scheduler::{self, event};
 use mesos_plugin_api::v1::{
-    AgentId, ExecutorId, ExitStatus, FrameworkId, Reason, Resources, Source, TaskId, TaskInfo, TaskState, TaskStatus,
+    AgentId, ExecutorId, ExitStatus, FrameworkId, Reason, Source, TaskId, TaskInfo, TaskState, TaskStatus,
 };
 
+use super::description::Description;
 use super::offers::Back;
 use super::{Effect, Master, TASK_HISTORY_MAX};
 use crate::protocol::{ExecutorEnded, KillTask, ShutdownFramework, StatusUpdate, UpdateAcknowledge, agent_event};
@@ -13,8 +14,7 @@ use crate::protocol::{ExecutorEnded, KillTask, ShutdownFramework, StatusUpdate, 
 /// One task, until its framework has acknowledged its terminal update.
 #[derive(Debug)]
 pub(super) struct Task {
-    /// Without environment and data, which only the agent needs.
-    pub(super) info: TaskInfo,
+    pub(super) info: Description,
     /// The latest that the master heard of.
     pub(super) status: TaskStatus,
     pub(super) gang_id: Option<String>,
@@ -25,7 +25,7 @@ pub(super) struct Task {
     /// When it has ended at the latest, if that is known.
     pub(super) ends_at: Option<Time>,
     /// Sent again when its agent comes back.
-    pub(super) kill_wanted: Option<KillTask>,
+    pub(super) kill_wanted: Option<Box<KillTask>>,
 }
 
 /// One line of the history.
@@ -39,15 +39,7 @@ pub(super) struct EndedTask {
 
 impl Task {
     pub(super) fn new(now: Time, task: &TaskInfo, gang_id: Option<&str>) -> Self {
-        let mut info = task.clone();
-        info.data = None;
-        if let Some(command) = &mut info.command {
-            command.environment = Vec::new();
-        }
-        if let Some(executor) = &mut info.executor {
-            executor.config = None;
-            executor.command = None;
-        }
+        let info = Description::of(task);
         let mut status = TaskStatus::new(info.id.clone(), TaskState::TaskStaging).at(now);
         status.agent_id = Some(info.agent_id.clone());
         Self {
@@ -64,14 +56,17 @@ impl Task {
     }
 }
 
-/// What a task has beside what it has of reservations.
-pub(super) fn ordinary(task: &TaskInfo) -> Resources {
-    task.resources.checked_sub(&task.reserved()).expect("a part of what it has is reserved")
+impl Task {
+    /// Whether it was told to end because its agent is being drained.
+    pub(super) fn is_drained(&self) -> bool {
+        let draining = Some(i32::from(Reason::AgentDraining));
+        self.kill_wanted.as_ref().is_some_and(|kill| kill.reason == draining)
+    }
 }
 
 impl Master {
     pub(super) fn task(&self, framework_id: &FrameworkId, task_id: &TaskId) -> Option<&Task> {
-        self.frameworks.get(framework_id)?.tasks.get(task_id)
+        self.frameworks.get(framework_id)?.tasks.get(task_id).map(Box::as_ref)
     }
 
     /// An agent reports the oldest unacknowledged update of a task, and how far the task has come meanwhile.
@@ -145,7 +140,7 @@ impl Master {
         if !framework.tasks.get(task_id).is_some_and(|task| task.status.state().is_terminal()) {
             return;
         }
-        let mut task = framework.tasks.remove(task_id).expect("it was found above");
+        let mut task = *framework.tasks.remove(task_id).expect("it was found above");
         task.ended.get_or_insert(now);
         let framework_name = framework.info.name.clone();
         let agent = self.agents.get_mut(&task.info.agent_id);
@@ -167,9 +162,10 @@ impl Master {
         task.ended.get_or_insert(now);
         if !std::mem::replace(&mut task.resources_returned, true) {
             let back = Back { by: task.ends_at, refuse: None };
-            let info = task.info.clone();
-            self.recover(now, framework_id, &info.agent_id, ordinary(&info), back);
-            self.return_to_volumes(now, framework_id, &info);
+            let (agent, resources, volumes) =
+                (task.info.agent_id.clone(), task.info.ordinary(), task.info.volumes.clone());
+            self.recover(now, framework_id, &agent, resources, back);
+            self.return_to_volumes(now, framework_id, &agent, &volumes);
         }
     }
 
@@ -192,7 +188,7 @@ impl Master {
         if !task.status.state().is_terminal() {
             let mut status = TaskStatus::new(task_id.clone(), state).because(Source::Master, reason, message).at(now);
             status.agent_id = Some(task.info.agent_id.clone());
-            status.executor_id = task.info.executor.as_ref().map(|executor| executor.id.clone());
+            status.executor_id = task.info.executor_id();
             task.status = status.clone();
             self.tell(framework_id, event::Event::Update(scheduler::Update { status }), effects);
         }
@@ -224,7 +220,7 @@ impl Master {
         };
         match self.frameworks.get_mut(id).and_then(|framework| framework.tasks.get_mut(&call.task_id)) {
             Some(task) => {
-                task.kill_wanted = Some(kill.clone());
+                task.kill_wanted = Some(Box::new(kill.clone()));
                 let agent = task.info.agent_id.clone();
                 self.tell_agent(&agent, agent_event::Event::KillTask(kill), effects);
             }
@@ -258,7 +254,7 @@ impl Master {
             reason: Some(reason.into()),
             message: Some(message.to_string()),
         };
-        task.kill_wanted = Some(kill.clone());
+        task.kill_wanted = Some(Box::new(kill.clone()));
         let agent = task.info.agent_id.clone();
         self.tell_agent(&agent, agent_event::Event::KillTask(kill), effects);
     }
@@ -279,6 +275,8 @@ impl Master {
         let held = (call.task_ids.is_empty() || !unknown.is_empty()) && self.hold(id, &unknown, None);
         if !held {
             asked.extend(unknown);
+        } else if self.recovering.is_empty() {
+            unknown.into_iter().for_each(|task_id| self.may_be_unreachable(now, id, task_id, effects));
         }
         let all = &self.frameworks[id].tasks;
         for task_id in asked {
@@ -296,6 +294,14 @@ impl Master {
             let status = TaskStatus { reason: status.reason.or(Some(Reason::Reconciliation.into())), ..status.at(now) };
             self.tell(id, event::Event::Update(scheduler::Update { status }), effects);
         }
+    }
+
+    /// An earlier master may have launched it on an agent that is out of reach.
+    fn may_be_unreachable(&self, now: Time, id: &FrameworkId, task_id: TaskId, effects: &mut Vec<Effect>) {
+        let message = "it may run on an agent that is out of reach";
+        let status = TaskStatus::new(task_id, TaskState::TaskUnreachable);
+        let status = status.because(Source::Master, Reason::Reconciliation, message).at(now);
+        self.tell(id, event::Event::Update(scheduler::Update { status }), effects);
     }
 
     pub(super) fn executor_ended(

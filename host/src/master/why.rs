@@ -66,11 +66,16 @@ impl Master {
             ));
         }
         if agent.link.is_none() {
-            let left = agent.lost_at.map_or(0.0, |at| at.since(now).as_secs_f64());
-            lines.push(format!(
-                "is not connected and offers nothing; its tasks are lost in {left:.0} s unless it comes back"
-            ));
+            let left = agent.lost_at.since(now).as_secs_f64();
+            lines.push(match agent.unreachable {
+                None => format!("is not connected and offers nothing; it is unreachable in {left:.0} s unless it comes back"),
+                Some(since) => format!(
+                    "has been out of reach for {:.0} s and offers nothing; its tasks are lost in {left:.0} s unless it comes back",
+                    now.since(since).as_secs_f64()
+                ),
+            });
         }
+        lines.extend(self.why_planned(now, id));
         let offers = self.offers.iter().filter(|(_, offer)| offer.parts.iter().any(|part| part.agent_id == *id));
         for (offer_id, offer) in offers {
             let left = offer.expires.since(now).as_secs_f64();
@@ -82,7 +87,7 @@ impl Master {
     fn why_task(&self, now: Time, id: &str) -> Option<String> {
         let live = self.frameworks.values().find_map(|framework| {
             let task = framework.tasks.values().find(|task| task.info.id.as_str() == id)?;
-            Some((&framework.id, task))
+            Some((&framework.id, task.as_ref()))
         });
         let ended = || self.ended_tasks.iter().rev().find(|ended| ended.task.info.id.as_str() == id);
         let (framework_id, task) = live.or_else(|| ended().map(|ended| (&ended.framework_id, &ended.task)))?;

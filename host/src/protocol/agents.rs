@@ -6,8 +6,9 @@ use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 
 use super::agent_client::AgentClient as Grpc;
-use super::client::{ClientError, MESSAGE_BYTES_MAX, endpoint};
+use super::client::{ClientError, MESSAGE_BYTES_MAX};
 use super::link::LINK_BATCHES_MAX;
+use super::remote::endpoint;
 use super::{ExecInput, ExecOutput, ExecStart, FileChunk, ReadFiles, exec_input};
 
 /// An agent, as clients see it.

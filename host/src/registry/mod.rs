@@ -9,6 +9,7 @@
 //! here: the agents know them, and bring them along when they register with a new master. Nor are frameworks that wait for their
 //! scheduler no longer than [`UNRECORDED_FAILOVER_MAX`] and have stored nothing.
 
+mod agents;
 pub mod log;
 pub mod records;
 #[cfg(test)]
@@ -19,12 +20,13 @@ use std::time::Duration;
 
 use mesos_plugin_api::Time;
 use mesos_plugin_api::v1::scheduler::StateChange;
-use mesos_plugin_api::v1::{AgentId, AgentInfo, FrameworkId, FrameworkInfo};
+use mesos_plugin_api::v1::{AgentId, FrameworkId, FrameworkInfo};
+
+pub use agents::{AgentPlan, AgentRecord, Presence};
 
 pub use crate::protocol::registry_operation::Operation;
 use crate::protocol::{
-    AdmitAgent, EndFramework, FoundCluster, Lead, MarkUnreachable, PutFramework, PutFrameworkState, RegistryOperation,
-    SetDeadline,
+    EndFramework, FoundCluster, Lead, PutFramework, PutFrameworkState, RegistryOperation, SetDeadline,
 };
 
 /// A framework with a failover timeout up to this one costs no write: a new master would wait as long for it anyway.
@@ -41,15 +43,6 @@ pub struct Registry {
     pub agents: BTreeMap<AgentId, AgentRecord>,
     /// Those that were recorded.
     pub frameworks: BTreeMap<FrameworkId, FrameworkRecord>,
-}
-
-/// An agent that was admitted.
-#[derive(Debug, Clone, PartialEq)]
-pub struct AgentRecord {
-    /// As it described itself when it was admitted.
-    pub info: AgentInfo,
-    /// Given up then: its tasks were reported lost.
-    pub unreachable_since: Option<Time>,
 }
 
 /// A framework that a new master has to know without being told.
@@ -76,20 +69,10 @@ pub struct FrameworkRecord {
 impl Registry {
     /// Takes one operation. One that speaks of something unknown changes nothing: a log may say things twice.
     pub fn apply(&mut self, operation: Operation) {
+        let Some(operation) = agents::apply(&mut self.agents, operation) else { return };
         match operation {
             Operation::FoundCluster(found) => self.cluster = Some(found),
             Operation::Lead(lead) => self.epoch = self.epoch.max(lead.epoch),
-            Operation::AdmitAgent(AdmitAgent { agent }) => {
-                if let Some(id) = agent.id.clone() {
-                    self.agents.insert(id, AgentRecord { info: agent, unreachable_since: None });
-                }
-            }
-            Operation::MarkUnreachable(mark) => {
-                if let Some(agent) = self.agents.get_mut(&mark.agent_id) {
-                    agent.unreachable_since = Some(Time(mark.since_ns));
-                }
-            }
-            Operation::ForgetAgent(forget) => drop(self.agents.remove(&forget.agent_id)),
             Operation::PutFramework(put) => self.put_framework(put),
             Operation::SetDeadline(set) => {
                 if let Some(framework) = self.frameworks.get_mut(&set.framework_id) {
@@ -107,6 +90,7 @@ impl Registry {
                     framework.put(put);
                 }
             }
+            _ => unreachable!("what speaks of agents was taken above"),
         }
     }
 
@@ -131,13 +115,7 @@ impl Registry {
         let mut all = Vec::new();
         all.extend(self.cluster.clone().map(Operation::FoundCluster));
         all.push(Operation::Lead(Lead { epoch: self.epoch, address: None }));
-        for (id, agent) in &self.agents {
-            all.push(Operation::AdmitAgent(AdmitAgent { agent: agent.info.clone() }));
-            if let Some(since) = agent.unreachable_since {
-                let mark = MarkUnreachable { agent_id: id.clone(), since_ns: since.as_nanos() };
-                all.push(Operation::MarkUnreachable(mark));
-            }
-        }
+        self.agents.iter().for_each(|(id, agent)| agent.operations(id, &mut all));
         self.frameworks.iter().for_each(|(id, framework)| framework.operations(id, &mut all));
         all
     }

@@ -6,9 +6,14 @@ use proptest::prelude::*;
 
 use super::log::{Log, LogError};
 use super::records::{RECORD_BYTES_MAX, RecordError, pack, unpack};
+use mesos_plugin_api::v1::AgentInfo;
+
 use super::*;
 use crate::election::{Coordinator, CoordinatorError, Kept};
-use crate::protocol::{ForgetAgent, ForgetFramework, RegistryRecord};
+use crate::protocol::{
+    AdmitAgent, DeactivateAgent, DrainAgent, ForgetAgent, ForgetFramework, MarkGone, MarkLost, MarkUnreachable,
+    ReactivateAgent, RegistryRecord,
+};
 
 fn found(cluster_id: &str) -> FoundCluster {
     FoundCluster { cluster_id: cluster_id.into(), key: vec![1, 2, 3] }
@@ -47,6 +52,17 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
         (id.clone(), 1u64..9).prop_map(move |(id, since_ns)| {
             Operation::MarkUnreachable(MarkUnreachable { agent_id: agent_id(id), since_ns })
         }),
+        (id.clone(), 1u64..9)
+            .prop_map(move |(id, since_ns)| { Operation::MarkLost(MarkLost { agent_id: agent_id(id), since_ns }) }),
+        (id.clone(), 1u64..9).prop_map(move |(id, since_ns)| {
+            Operation::MarkGone(MarkGone { agent_id: agent_id(id), since_ns, by: None })
+        }),
+        (id.clone(), 1u64..9).prop_map(move |(id, since_ns)| {
+            let (deadline_ns, mark_gone, by) = (since_ns + 1, Some(true), Some("b".into()));
+            Operation::DrainAgent(DrainAgent { agent_id: agent_id(id), since_ns, deadline_ns, mark_gone, by })
+        }),
+        id.clone().prop_map(move |id| Operation::DeactivateAgent(DeactivateAgent { agent_id: agent_id(id) })),
+        id.clone().prop_map(move |id| Operation::ReactivateAgent(ReactivateAgent { agent_id: agent_id(id) })),
         id.clone().prop_map(move |id| Operation::ForgetAgent(ForgetAgent { agent_id: agent_id(id) })),
         id.clone().prop_map(framework),
         (id.clone(), 1u64..9).prop_map(move |(id, deadline_ns)| {
@@ -100,6 +116,20 @@ fn large_batches_are_split() {
     assert!(records.iter().all(|record| record.len() <= RECORD_BYTES_MAX));
     let read: Vec<Operation> = records.iter().flat_map(|record| unpack(record).unwrap()).collect();
     assert_eq!(read, operations);
+}
+
+#[test]
+fn what_operators_want_of_an_agent_outlives_its_absence_and_gone_is_final() {
+    let id = || AgentId::new("A1".to_string());
+    let unreachable = || Operation::MarkUnreachable(MarkUnreachable { agent_id: id(), since_ns: 3 });
+    let deactivate = Operation::DeactivateAgent(DeactivateAgent { agent_id: id() });
+    let registry = applied([agent(1), deactivate, unreachable(), agent(1)]);
+    assert_eq!(registry.agents[&id()].presence, Presence::Admitted);
+    assert!(!registry.agents[&id()].plan.is_active());
+
+    let gone = Operation::MarkGone(MarkGone { agent_id: id(), since_ns: 2, by: None });
+    let registry = applied([agent(1), gone, unreachable(), agent(1)]);
+    assert_eq!(registry.agents[&id()].presence, Presence::Gone(Time(2)));
 }
 
 #[test]

@@ -277,7 +277,7 @@ fn the_start_time_is_the_kernels() {
 fn the_pidfd_tells_the_end() {
     use std::os::fd::AsFd;
     let mut env = TestEnv::new();
-    env.agent.launch(env.script("task", "exec sleep 1000"));
+    env.agent.launch(LaunchSpec { wants_pidfd: true, ..env.script("task", "exec sleep 1000") });
     let launched = env.agent.launched("task");
     let pidfd = launched.pidfd.expect("a pidfd");
     let ready = |timeout: u16| {
@@ -543,20 +543,23 @@ fn the_client_for_tokio() {
     runtime.block_on(async {
         let (client, mut events) = LauncherClient::new(connection).expect("a client");
         let count = 500;
-        let launch = |i| Request::Launch(Box::new(LaunchSpec::new(format!("t{i}"), ["/bin/false"])));
+        let launch = |i| {
+            let spec = LaunchSpec::new(format!("t{i}"), ["/bin/false"]);
+            Request::Launch(Box::new(LaunchSpec { wants_pidfd: i % 2 == 0, ..spec }))
+        };
         client.send((0..count).map(launch).collect()).await.expect("a launcher");
-        let (mut launched, mut exited) = (0, 0);
+        let (mut pidfds, mut exited) = (0, 0);
         while exited < count {
             let batch = tokio::time::timeout(crate::env::DEADLINE, events.next_batch()).await.expect("in time");
             for event in batch.expect("a launcher") {
                 match event {
-                    Event::Launched(one) => launched += usize::from(one.pidfd.is_some()),
+                    Event::Launched(one) => pidfds += usize::from(one.pidfd.is_some()),
                     Event::Exited(one) => exited += code(&one),
                     other => panic!("{other:?}"),
                 }
             }
         }
-        assert_eq!(launched as i32, count);
+        assert_eq!(pidfds as i32, count / 2, "only who asked gets one");
         client.send(vec![Request::Shutdown]).await.expect("a launcher");
         while events.next().await.is_ok() {}
         assert!(client.send(vec![Request::List]).await.is_err(), "the end is told to who sends, too");

@@ -24,6 +24,8 @@ pub struct Cluster {
     /// The machines; `None` on loopback.
     pub network: Option<Network>,
     address: Option<String>,
+    /// Given to each master.
+    options: Vec<String>,
 }
 
 impl Cluster {
@@ -33,12 +35,17 @@ impl Cluster {
     /// The reason, where machines can't be made here.
     pub fn on_machines(count: u8) -> Result<Cluster, Skip> {
         let network = Network::new(count)?;
-        Ok(Cluster::start(Some(network), count))
+        Ok(Cluster::start(Some(network), count, &[]))
     }
 
     /// A master and `count` agents on loopback.
     pub fn on_loopback(count: u8) -> Cluster {
-        Cluster::start(None, count)
+        Cluster::start(None, count, &[])
+    }
+
+    /// The same with more flags for the master.
+    pub fn on_loopback_with(count: u8, options: &[&str]) -> Cluster {
+        Cluster::start(None, count, options)
     }
 
     /// `mesos up --agents COUNT`.
@@ -48,7 +55,14 @@ impl Cluster {
 
     /// The same with other resources.
     pub fn up_with(count: u8, resources: &str) -> Cluster {
-        let cluster = Cluster { agents: Vec::new(), master: None, home: Mesos::new(), network: None, address: None };
+        let cluster = Cluster {
+            agents: Vec::new(),
+            master: None,
+            home: Mesos::new(),
+            network: None,
+            address: None,
+            options: Vec::new(),
+        };
         let count = count.to_string();
         cluster.mesos(["up", "--agents", &count, "--resources", resources]).run().expect_success();
         cluster
@@ -83,11 +97,13 @@ impl Cluster {
         listed.stdout.lines().map(str::to_string).collect()
     }
 
-    /// Waits until the master lists that many agents.
+    /// Waits until that many agents are connected.
     pub fn wait_for_agents(&self, count: usize) {
         poll::until(Duration::from_secs(30), &format!("{count} agents"), || {
-            let listed = self.mesos(["agents", "--output", "quiet"]).run();
-            (listed.code == Some(0) && listed.stdout.lines().count() == count).then_some(())
+            let listed = self.mesos(["agents", "--output", "json"]).run();
+            let agents: serde_json::Value = serde_json::from_str(&listed.stdout).ok()?;
+            let connected = agents.as_array()?.iter().filter(|agent| agent["connected"] == true).count();
+            (listed.code == Some(0) && connected == count).then_some(())
         });
     }
 
@@ -123,13 +139,14 @@ impl Cluster {
         self.master = Some(self.start_master(ip, port.parse().expect("a port")));
     }
 
-    fn start(network: Option<Network>, count: u8) -> Cluster {
+    fn start(network: Option<Network>, count: u8, options: &[&str]) -> Cluster {
         let (ip, port) = match &network {
             Some(network) => (network.hub.address.clone(), PORT),
             None => ("127.0.0.1".to_string(), free_port()),
         };
         let address = Some(format!("{ip}:{port}"));
-        let mut cluster = Cluster { agents: Vec::new(), master: None, home: Mesos::new(), network, address };
+        let options = options.iter().map(ToString::to_string).collect();
+        let mut cluster = Cluster { agents: Vec::new(), master: None, home: Mesos::new(), network, address, options };
         cluster.master = Some(cluster.start_master(&ip, port));
         cluster.wait_for_agents(0);
         cluster.agents = (0..count).map(|index| Some(cluster.start_agent(index, AGENT_RESOURCES))).collect();
@@ -139,7 +156,11 @@ impl Cluster {
 
     fn start_master(&self, ip: &str, port: u16) -> Running {
         let folder = self.home.folder().join("master");
-        let mut cmd = self.home.cmd(["master", "--ip", ip, "--port", &port.to_string(), "--work-dir"]).arg(folder);
+        let mut cmd = self
+            .home
+            .cmd(["master", "--ip", ip, "--port", &port.to_string(), "--work-dir"])
+            .arg(folder)
+            .args(&self.options);
         if let Some(network) = &self.network {
             cmd = cmd.on(&network.hub);
         }

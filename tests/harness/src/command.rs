@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, setns, unshare};
-use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::signal::{SigHandler, Signal, kill, killpg, signal};
 use nix::unistd::{Pid, User, sethostname};
 
 use crate::network::Machine;
@@ -130,6 +130,8 @@ impl Cmd {
                 self.command.stdin(File::open(&path).expect("it was written just now"))
             }
         };
+        // SAFETY: between fork and exec this only sets signals to their defaults.
+        unsafe { self.command.pre_exec(heed_signals) };
         let mut child =
             self.command.process_group(0).spawn().unwrap_or_else(|error| panic!("start `{}`: {error}", self.shown));
         let stdin = child.stdin.take();
@@ -357,6 +359,15 @@ fn shortened(text: &str) -> String {
 
 fn read(path: &Path) -> String {
     String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
+}
+
+/// As from a terminal: what a script starts with `&`, such as a whole test run, ignores interrupts, and would pass that on.
+fn heed_signals() -> std::io::Result<()> {
+    for heeded in [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP] {
+        // SAFETY: the default action runs no code of ours.
+        unsafe { signal(heeded, SigHandler::SigDfl) }?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ impl Rest {
     /// Asks everybody.
     pub fn of(world: &mut World) -> Self {
         let rows = world.ask_master(operator_call::Call::ListTasks(ListTasks::default()));
-        let agents = world.ask_master(operator_call::Call::ListAgents(ListAgents {}));
+        let agents = world.ask_master(operator_call::Call::ListAgents(ListAgents::default()));
         let frameworks = world.ask_master(operator_call::Call::ListFrameworks(ListFrameworks::default()));
         let (mut tasks, mut unacknowledged) = (BTreeSet::new(), BTreeSet::new());
         for reply in rows {

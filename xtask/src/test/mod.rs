@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! fmt ─ clippy ─ build ─ unit ─ fuzz ─ simulation ─ harness ─ doc ─ tidy ─ parts ─ run ─ plugins ─ golden ─ bad_input ─ lifecycle
-//!     ─ volumes ─ skeletons ─ failover ─ recovery ─ mpi
+//!     ─ volumes ─ skeletons ─ failover ─ drain ─ recovery ─ zookeeper ─ mpi
 //! ```
 
 use std::path::Path;
@@ -76,7 +76,9 @@ const STEPS: &[Step] = &[
     Step { name: "volumes", action: Action::Integration },
     Step { name: "skeletons", action: Action::Integration },
     Step { name: "failover", action: Action::Integration },
+    Step { name: "drain", action: Action::Integration },
     Step { name: "recovery", action: Action::Integration },
+    Step { name: "zookeeper", action: Action::Integration },
     Step { name: "mpi", action: Action::Turns },
 ];
 

@@ -9,7 +9,7 @@ use mesos_plugin_api::v1::{Attribute, Resources};
 
 use crate::agent::recovery::RecoveryError;
 use crate::launcher::{AgentLoss, StartError};
-use crate::protocol::client::{Credentials, LocalMaster};
+use crate::protocol::client::{LocalMaster, RemoteMaster};
 
 /// An agent to start.
 #[derive(Debug, Clone)]
@@ -100,13 +100,8 @@ impl Default for Bounds {
 pub enum Master {
     /// In this process.
     Local(LocalMaster),
-    /// At `HOST:PORT`; it need not be there yet.
-    Remote {
-        /// `HOST:PORT`.
-        address: String,
-        /// Token and principal.
-        credentials: Credentials,
-    },
+    /// In another one; it need not be there yet.
+    Remote(RemoteMaster),
 }
 
 /// Why an agent doesn't start.

@@ -1,9 +1,10 @@
 //! The way to the master: opened in a task of its own, so that the agent goes on meanwhile.
 
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::config::Master;
-use super::fetcher::MasterSlot;
+use super::fetcher::{MasterSlot, Reached};
 use crate::protocol::client::{ClientError, MasterClient};
 use crate::protocol::link::{Batch, Link};
 use crate::protocol::{AgentCall, AgentEvent};
@@ -19,15 +20,23 @@ pub(super) fn open(master: Master, slot: MasterSlot, opened: mpsc::Sender<Opened
         let link = async {
             let client = match master {
                 Master::Local(local) => MasterClient::Local(local),
-                Master::Remote { address, credentials } => MasterClient::connect(&address, credentials).await?,
+                Master::Remote(remote) => MasterClient::Remote(remote),
             };
             let link = client.agent_link().await?;
-            slot.send_replace(Some(client));
+            slot.send_replace(Some(Reached { client, since: Instant::now() }));
             Ok(link)
         };
         // The agent has ended meanwhile, otherwise.
         let _ = opened.send(link.await).await;
     });
+}
+
+/// Another master leads; never, where there can't be another.
+pub(super) async fn leader_found(master: &mut Master) {
+    match master {
+        Master::Local(_) => std::future::pending().await,
+        Master::Remote(remote) => remote.leader_found().await,
+    }
 }
 
 /// The next batch; never, while there is no link.

@@ -54,10 +54,10 @@ const EVENTS_MAX: usize = 1024;
 /// How long the launcher may take to end everything.
 const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 /// While the launcher has much before it, its news are taken together: each batch wakes master and framework once. Shorter than
-/// what it has before it takes.
-const NEWS_INTERVAL: Duration = Duration::from_millis(1);
+/// half of what it has before it takes.
+const NEWS_INTERVAL: Duration = Duration::from_millis(8);
 /// Launches that the launcher has before it, so that none of its threads waits for the next.
-const LAUNCHING_PER_CORE_MAX: usize = 16;
+const LAUNCHING_PER_CORE_MAX: usize = 64;
 
 /// An agent that runs.
 #[derive(Debug)]
@@ -281,6 +281,7 @@ impl Shell {
                     self.handle(std::iter::once(event).chain(more));
                 }
                 Some(link) = self.opened.1.recv() => self.on_opened(link),
+                () = link::leader_found(&mut self.master) => self.handle([Event::LeaderFound]),
                 batch = link::receive(&mut self.link) => self.on_batch(batch),
                 room = link::room(out) => match room {
                     Some(room) => {

@@ -29,6 +29,28 @@ fn a_lost_master_is_looked_for_ever_more_slowly_and_named_once() {
 }
 
 #[test]
+fn another_leader_is_gone_to_at_once_and_only_once() {
+    let mut env = TestEnv::apart();
+    env.on(Event::Started);
+    for _ in 0..12 {
+        env.on(Event::Disconnected { cause: "gone".into() });
+        env.pass(RECONNECT_DELAY_MAX);
+    }
+    env.take();
+    env.on(Event::LeaderFound);
+    assert_eq!(env.take(), [], "a connection is being opened");
+    env.on(Event::Disconnected { cause: "not ready".into() });
+    assert_eq!(env.agent.deadline(), Some(env.now + RECONNECT_DELAY), "soon");
+    env.on(Event::LeaderFound);
+    assert_eq!(env.take(), [Effect::Connect]);
+    assert_eq!(env.agent.deadline(), None);
+    env.registered(1);
+    env.take();
+    env.on(Event::LeaderFound);
+    assert_eq!(env.take(), [], "the link tells when it is left");
+}
+
+#[test]
 fn a_silent_master_is_left() {
     let mut env = TestEnv::apart();
     env.on(Event::Connected);
@@ -107,7 +129,7 @@ fn a_registration_brings_all_that_is_here_and_then_all_that_was_not_acknowledged
     assert_eq!(register.agent.id, Some(agent()));
     assert_eq!(register.tasks[0].gang_id.as_deref(), Some("gang"));
     assert_eq!(register.frameworks.iter().map(|framework| framework.name.as_str()).collect::<Vec<_>>(), ["f"]);
-    env.master(agent_event::Event::Registered(Registered { agent_id: agent(), master_epoch: 2 }));
+    env.master(agent_event::Event::Registered(Registered { agent_id: agent(), master_epoch: 2, silence_ms: None }));
     let updates = env.updates();
     assert_eq!(updates.len(), 1);
     assert_eq!(
@@ -127,4 +149,22 @@ fn what_happens_without_a_master_is_told_later() {
     assert!(env.states().is_empty());
     env.registered(2);
     assert_eq!(env.states(), [("t".into(), 1, TaskState::TaskRunning)]);
+}
+
+#[test]
+fn a_master_that_falls_silent_is_left_and_looked_for_again() {
+    let mut env = TestEnv::apart();
+    env.on(Event::Connected);
+    let silence_ms = Some(25_000);
+    env.master(agent_event::Event::Registered(Registered { agent_id: agent(), master_epoch: 1, silence_ms }));
+    env.pass(Duration::from_secs(20));
+    env.master(agent_event::Event::Ping(Ping {}));
+    env.take();
+    env.pass(Duration::from_secs(24));
+    assert!(env.take().is_empty(), "it has been heard");
+    env.pass(Duration::from_secs(1));
+    let effects = env.take();
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Disconnect)), "{effects:?}");
+    env.pass(RECONNECT_DELAY);
+    assert!(matches!(env.take()[..], [Effect::Connect]));
 }

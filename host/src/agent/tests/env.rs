@@ -52,7 +52,11 @@ impl TestEnv {
 
     pub(super) fn registered(&mut self, epoch: u64) {
         self.on(Event::Connected);
-        self.master(agent_event::Event::Registered(Registered { agent_id: agent(), master_epoch: epoch }));
+        self.master(agent_event::Event::Registered(Registered {
+            agent_id: agent(),
+            master_epoch: epoch,
+            silence_ms: None,
+        }));
     }
 
     pub(super) fn on(&mut self, event: Event) {
@@ -106,7 +110,19 @@ impl TestEnv {
         let framework =
             FrameworkInfo { id: Some(framework.into()), name: framework.into(), ..FrameworkInfo::default() };
         let gang_id = Some("gang".to_string());
-        self.master(agent_event::Event::RunTasks(RunTasks { framework, tasks, gang_id, over_within_ms: None }));
+        self.master(agent_event::Event::RunTasks(RunTasks { framework, tasks, gang_id, ..RunTasks::default() }));
+    }
+
+    /// Tasks for the executor `e`, which runs as far as the master knows.
+    pub(super) fn run_on_running(&mut self, tasks: Vec<TaskInfo>) {
+        let framework = FrameworkInfo { id: Some(framework()), name: "f".into(), ..FrameworkInfo::default() };
+        let running_executors = vec!["e".into()];
+        self.master(agent_event::Event::RunTasks(RunTasks {
+            framework,
+            tasks,
+            running_executors,
+            ..RunTasks::default()
+        }));
     }
 
     pub(super) fn kill(&mut self, task: &str, grace_ms: Option<u64>) {

@@ -1,5 +1,6 @@
 //! The I/O around the runner's core: one task owns it, keeps a stream to a master open and serves the command in front.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use mesos_plugin_api::framework::{Event as HalfEvent, Follow, Output, Progress};
@@ -80,7 +81,7 @@ impl RunningFramework {
             let _ = injected.send(data);
         });
         let half = make(injector).map_err(ClientError::Refused)?;
-        let link = client.scheduler_link().await?;
+        let link = client.first_scheduler_link().await?;
         let (front_out, front) = mpsc::channel(FRONT_MAX);
         let runner = Runner::new(half, info, plugin, secret);
         let inputs = Inputs { events: events_in, injected: injected_in };
@@ -110,6 +111,7 @@ async fn run(
 ) {
     let clock = Clock::default();
     let mut link = Some(link);
+    let mut reconnecting = None;
     let mut effects = Vec::new();
     runner.handle(clock.now(), Event::Connected, &mut effects);
     loop {
@@ -118,6 +120,9 @@ async fn run(
             // The command may be gone already.
             let _ = front.send(ended).await;
             return;
+        }
+        if link.is_none() && reconnecting.is_none() {
+            reconnecting = Some(Box::pin(reconnect(client.clone())));
         }
         let deadline = runner.deadline();
         tokio::select! {
@@ -130,13 +135,13 @@ async fn run(
                 }
                 None => {
                     link = None;
-                    let message = format!("the connection to the master at {} is lost", client.address());
+                    let message = format!("the connection to the master at {} is lost", client.place());
                     runner.handle(clock.now(), Event::Disconnected(message.clone()), &mut effects);
                     let _ = front.send(Front::MasterLost(Some(message))).await;
                 }
             },
-            reconnected = reconnect(&client), if link.is_none() => {
-                link = Some(reconnected);
+            reconnected = reconnected(&mut reconnecting) => {
+                (link, reconnecting) = (Some(reconnected), None);
                 runner.handle(clock.now(), Event::Connected, &mut effects);
                 let _ = front.send(Front::MasterLost(None)).await;
             }
@@ -157,7 +162,15 @@ async fn receive(link: &mut Option<SchedulerLink>) -> Option<Batch<scheduler::Ev
     }
 }
 
-async fn reconnect(client: &MasterClient) -> SchedulerLink {
+/// Goes on where it was when something else happened meanwhile; never returns while there is a link.
+async fn reconnected(reconnecting: &mut Option<Pin<Box<impl Future<Output = SchedulerLink>>>>) -> SchedulerLink {
+    match reconnecting {
+        Some(reconnecting) => reconnecting.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn reconnect(client: MasterClient) -> SchedulerLink {
     loop {
         tokio::time::sleep(RETRY).await;
         if let Ok(link) = client.scheduler_link().await {
@@ -166,8 +179,23 @@ async fn reconnect(client: &MasterClient) -> SchedulerLink {
     }
 }
 
-/// Sends calls in one batch; gives the last word if there is one.
+/// Until nothing more follows from what was carried out; gives the last word if there is one.
 async fn carry_out(
+    runner: &mut Runner,
+    clock: &Clock,
+    link: &mut Option<SchedulerLink>,
+    front: &mpsc::Sender<Front>,
+    effects: &mut Vec<Effect>,
+) -> Option<Front> {
+    let mut ended = None;
+    while !effects.is_empty() {
+        ended = carry_out_once(runner, clock, link, front, effects).await.or(ended);
+    }
+    ended
+}
+
+/// Sends calls in one batch. That it can't be sent is an event, with effects of its own.
+async fn carry_out_once(
     runner: &mut Runner,
     clock: &Clock,
     link: &mut Option<SchedulerLink>,

@@ -1,11 +1,13 @@
 //! Files named by their content: plugins and what clients upload for their jobs.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use sha2::{Digest, Sha256};
 use thiserror::Error;
+use tokio::sync::watch;
 
 use crate::hex::hex;
 use crate::kept::{self, Part};
@@ -51,6 +53,7 @@ pub enum BlobError {
 pub struct BlobStore {
     folder: PathBuf,
     bytes_max: u64,
+    added: watch::Sender<()>,
 }
 
 impl BlobStore {
@@ -64,7 +67,7 @@ impl BlobStore {
             path: folder.clone(),
             cause,
         })?;
-        Ok(Self { folder, bytes_max })
+        Ok(Self { folder, bytes_max, added: watch::channel(()).0 })
     }
 
     /// Where a blob is; reading it counts as use.
@@ -121,6 +124,21 @@ impl BlobStore {
         Ok(Upload { store: self, wanted: sha256.to_string(), place, part, file, hash: Sha256::new(), size: 0 })
     }
 
+    /// The names of all that is here.
+    pub(super) fn names(&self) -> io::Result<BTreeSet<String>> {
+        let names = fs::read_dir(&self.folder)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+        names.filter(|name| name.as_ref().map_or(true, |name| self.place(name).is_ok())).collect()
+    }
+
+    /// Changes with each that comes.
+    pub(super) fn added(&self) -> watch::Receiver<()> {
+        self.added.subscribe()
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     fn place(&self, sha256: &str) -> Result<PathBuf, BlobError> {
         let proper = sha256.len() == 64 && sha256.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         if proper { Ok(self.folder.join(sha256)) } else { Err(BlobError::BadName { name: sha256.to_string() }) }
@@ -165,6 +183,7 @@ impl Upload<'_> {
         if let Err(error) = kept::make_room(&store.folder, &place, store.bytes_max) {
             tracing::warn!(%error, "cannot remove old uploads");
         }
+        store.added.send_replace(());
         Ok(BlobStored { sha256: found, size, present: true })
     }
 }

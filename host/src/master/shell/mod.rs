@@ -1,22 +1,24 @@
 //! The I/O around the master's core: one task owns the core, carries its effects out and waits for its deadline.
 //!
 //! ```text
-//! gRPC server ──┐                        ┌──▶ each link's outbox
+//! gRPC server ──┐  (not before it leads) ┌──▶ each link's outbox
 //! LocalMaster ──┴─ Connect ─▶ run() ─────┤
 //! each link's inbox ──────────▶ (core)   ├──▶ replies to operators
 //! recorder ◀──▶ registry::Log ─▶         └──▶ recorder
 //! ```
 
 mod blobs;
+mod copies;
 mod links;
 mod peer;
 mod recorder;
 mod server;
+mod standby;
 #[cfg(test)]
 mod tests;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -26,17 +28,16 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::{Effect, Event, Master, MasterConfig};
-use crate::election::{Coordinator, LocalFile, Memory};
-use crate::hex::fresh_random;
-use crate::protocol::FoundCluster;
-use crate::protocol::client::{Connect, LocalMaster};
+use crate::election::{Coordinator, Detector};
+use crate::protocol::client::{Connect, Credentials, LocalMaster};
 use crate::protocol::link::Batch;
-use crate::registry::log::{Log, LogError};
 use crate::time::Clock;
 
 pub use blobs::{BlobError, BlobStore, Upload};
 use links::Links;
-use recorder::{Recorder, SharedLog};
+use recorder::Recorder;
+use standby::Candidate;
+pub(crate) use standby::Role;
 
 /// Inputs that may wait before those who bring them have to.
 const INPUTS_MAX: usize = 4096;
@@ -46,7 +47,7 @@ const INPUTS_PER_TURN_MAX: usize = 1024;
 const BLOB_BYTES_MAX: u64 = 8 << 30;
 
 /// Where a master listens and keeps its files.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct MasterOptions {
     /// What the core wants to know.
     pub config: MasterConfig,
@@ -61,12 +62,30 @@ pub struct MasterOptions {
 }
 
 /// Where a master's registry is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keeps {
     /// In its work folder: a master that is started there again goes on with the same cluster.
     WorkDir,
     /// In its process: the cluster ends with it.
     Memory,
+    /// Where several masters meet: one leads, the others stand by.
+    Together {
+        /// The way there.
+        coordinator: Box<dyn Coordinator>,
+        /// Says which of them leads.
+        detector: Detector,
+        /// Where others reach this one; port and address are those it listens on if missing.
+        advertise: Option<IpAddr>,
+    },
+}
+
+impl std::fmt::Debug for Keeps {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::WorkDir => f.write_str("WorkDir"),
+            Self::Memory => f.write_str("Memory"),
+            Self::Together { detector, .. } => f.debug_tuple("Together").field(&detector.place()).finish(),
+        }
+    }
 }
 
 /// Why a master can't start.
@@ -99,50 +118,75 @@ pub enum StartError {
     /// The folder for uploads can't be used.
     #[error(transparent)]
     Blobs(#[from] BlobError),
-    /// The registry can't be used.
-    #[error(transparent)]
-    Registry(#[from] LogError),
+    /// The registry can't be used; a line for people.
+    #[error("{0}")]
+    Lead(String),
 }
 
-/// A running master. Dropping it ends it.
+/// A master that leads, or stands by. Dropping it ends it.
 #[derive(Debug)]
 pub struct MasterHandle {
     address: Option<SocketAddr>,
     local: LocalMaster,
     server: Option<JoinHandle<()>>,
+    copier: Option<JoinHandle<()>>,
     core: JoinHandle<String>,
-    log: SharedLog,
+    role: Role,
+    candidate: Candidate,
     _lock: nix::fcntl::Flock<std::fs::File>,
 }
 
 impl MasterHandle {
-    /// Starts a master.
+    /// Starts a master and waits until it leads.
+    ///
+    /// # Errors
+    /// The port, the folder or the registry can't be used.
+    pub async fn start(options: MasterOptions) -> Result<Self, StartError> {
+        let mut master = Self::stand_by(options).await?;
+        master.leads().await?;
+        Ok(master)
+    }
+
+    /// Starts a master that leads when its turn comes. Until then it tells everyone who does.
     ///
     /// # Errors
     /// The port or the folder can't be used.
-    pub async fn start(options: MasterOptions) -> Result<Self, StartError> {
+    pub async fn stand_by(options: MasterOptions) -> Result<Self, StartError> {
         let lock = lock_work_dir(&options.work_dir)?;
         let blobs = Arc::new(BlobStore::open(options.work_dir.join("blobs"), BLOB_BYTES_MAX)?);
         let (connect, connects) = mpsc::channel(INPUTS_MAX);
         let local = LocalMaster { connect, blobs };
-        let (mut server, mut address) = (None, None);
-        let mut bound = None;
+        let (mut listener, mut address) = (None, None);
         if let Some(listen) = options.listen {
             let failed = |cause| StartError::Listen { address: listen, cause };
-            let listener = tokio::net::TcpListener::bind(listen).await.map_err(failed)?;
-            address = Some(listener.local_addr().map_err(failed)?);
-            bound = Some(listener);
+            let bound = server::listen(listen).map_err(failed)?;
+            address = Some(bound.local_addr().map_err(failed)?);
+            listener = Some(bound);
         }
-        let log = lead(&options, address).await?;
-        let config = MasterConfig { epoch: log.registry().epoch, ..options.config };
-        let master = Master::resume(Clock::default().now(), config, log.registry().clone());
-        let log = SharedLog::new(log);
-        // Nobody connects before it leads.
-        if let Some(listener) = bound {
-            server = Some(tokio::spawn(server::serve(listener, local.clone(), options.token)));
-        }
-        let core = tokio::spawn(run(master, connects, Recorder::new(log.clone())));
-        Ok(Self { address, local, server, core, log, _lock: lock })
+        let (candidate, role, led) = standby::campaign(&options.config, &options.work_dir, options.keeps, address);
+        let credentials = Credentials { principal: "master".to_string(), token: options.token.clone() };
+        let copier = role.leader_elsewhere(credentials).map(|leader| {
+            let (blobs, mut role) = (local.blobs.clone(), role.clone());
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = copies::copy(blobs, leader) => {}
+                    // From now on it is the others who copy.
+                    _ = role.leads() => {}
+                }
+            })
+        });
+        let serve = |listener| server::serve(listener, local.clone(), role.clone(), options.token);
+        let server = listener.map(|listener| tokio::spawn(serve(listener)));
+        let core = tokio::spawn(standby::serve(led, candidate.clone(), options.config, connects));
+        Ok(Self { address, local, server, copier, core, role, candidate, _lock: lock })
+    }
+
+    /// Waits until it leads.
+    ///
+    /// # Errors
+    /// The registry can't be used.
+    pub async fn leads(&mut self) -> Result<(), StartError> {
+        self.role.leads().await.map_err(StartError::Lead)
     }
 
     /// Waits until it can't go on, and returns the line that says why.
@@ -166,24 +210,12 @@ impl MasterHandle {
 
 impl Drop for MasterHandle {
     fn drop(&mut self) {
-        self.server.iter().for_each(JoinHandle::abort);
+        // First, so that the next one leads when those who are connected here look for it. The folder is another master's from
+        // now on.
+        self.candidate.resign();
+        self.server.iter().chain(&self.copier).for_each(JoinHandle::abort);
         self.core.abort();
-        // The folder is another master's from now on.
-        self.log.close();
     }
-}
-
-/// Reads what the masters before this one have kept, and lets none of them keep anything more.
-async fn lead(options: &MasterOptions, address: Option<SocketAddr>) -> Result<Log, StartError> {
-    let coordinator: Box<dyn Coordinator> = match options.keeps {
-        Keeps::WorkDir => Box::new(LocalFile::in_folder(&options.work_dir)),
-        Keeps::Memory => Box::new(Memory),
-    };
-    let key = fresh_random::<32>().to_vec();
-    let found = FoundCluster { cluster_id: options.config.master_id.clone(), key };
-    let address = address.map_or_else(String::new, |address| address.to_string());
-    let led = tokio::task::spawn_blocking(move || Log::lead(coordinator, &address, found)).await;
-    Ok(led.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?)
 }
 
 /// Makes the folder and takes its lock, which ends with the process.
@@ -258,6 +290,7 @@ fn take_input(master: &mut Master, links: &mut Links, now: Time, input: links::I
                 master.handle(now, Event::SchedulerCalled { link, call }, effects);
             }
         }
+        links::Input::Room(link) => links.room(link),
         links::Input::Closed(link) => {
             if links.remove(link) {
                 master.handle(now, Event::Disconnected { link }, effects);

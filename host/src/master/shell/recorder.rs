@@ -1,9 +1,10 @@
 //! Makes durable what the core asks for: one batch at a time, and what comes meanwhile goes into the next.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::task::JoinHandle;
 
+use crate::election::CoordinatorError;
 use crate::registry::Operation;
 use crate::registry::log::{Log, LogError};
 
@@ -11,25 +12,44 @@ use crate::registry::log::{Log, LogError};
 const WAITING_MAX: usize = 4096;
 
 /// A log that can be taken away: afterwards nothing more is written.
-#[derive(Debug, Clone)]
-pub(super) struct SharedLog(Arc<Mutex<Option<Log>>>);
+#[derive(Debug, Clone, Default)]
+pub(super) struct SharedLog(Arc<Mutex<Place>>);
+
+#[derive(Debug, Default)]
+enum Place {
+    /// This master doesn't lead yet.
+    #[default]
+    Empty,
+    Open(Log),
+    Closed,
+}
 
 impl SharedLog {
-    pub(super) fn new(log: Log) -> Self {
-        Self(Arc::new(Mutex::new(Some(log))))
+    /// Whether it is there to be written: it may have been taken away before it came.
+    pub(super) fn open(&self, log: Log) -> bool {
+        let mut place = self.place();
+        let wanted = matches!(*place, Place::Empty);
+        if wanted {
+            *place = Place::Open(log);
+        }
+        wanted
     }
 
     /// Returns when what is being written has been.
     pub(super) fn close(&self) {
-        drop(self.0.lock().unwrap_or_else(PoisonError::into_inner).take());
+        *self.place() = Place::Closed;
     }
 
     fn append(&self, operations: Vec<Operation>) -> Result<(), LogError> {
-        match &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(log) => log.append(operations),
-            // Nobody waits for the answer any more.
-            None => Ok(()),
+        match &mut *self.place() {
+            Place::Open(log) => log.append(operations),
+            // It isn't kept, so nobody may be told that it is.
+            Place::Empty | Place::Closed => Err(CoordinatorError::Resigned.into()),
         }
+    }
+
+    fn place(&self) -> MutexGuard<'_, Place> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The master's port: gRPC for agents, schedulers and operators, HTTP for health and state.
 
+use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use mesos_plugin_api::v1::scheduler;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::TcpUserTimeout;
 use nix::unistd::{Uid, User};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
@@ -19,12 +20,15 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::blobs::BlobError;
 use super::peer::{Ends, uid_of};
+use super::{Role, copies};
 use crate::master::Caller;
 use crate::protocol::client::{CHUNK_BYTES, Connect, LocalMaster, MESSAGE_BYTES_MAX};
 use crate::protocol::link::{Batch, LINK_BATCHES_MAX, Link};
 use crate::protocol::master_server::{Master, MasterServer};
 use crate::protocol::token::same;
-use crate::protocol::{AgentCallBatch, AgentEventBatch, BlobChunk, BlobName, BlobStored, OperatorCall, OperatorReply};
+use crate::protocol::{
+    AgentCallBatch, AgentEventBatch, BlobChunk, BlobName, BlobStored, FollowBlobNames, OperatorCall, OperatorReply,
+};
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -35,11 +39,23 @@ const ASK_AGAIN: (Duration, u32) = (Duration::from_secs(2), 3);
 /// How long what was sent may stay without an answer.
 const ANSWER_MAX_MS: u32 = 10_000;
 
+/// Connections that may wait to be taken: all of a cluster come at once when a master begins to lead. The system may allow fewer.
+const BACKLOG: u32 = 16_384;
+
+/// Takes the port.
+pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // The connections of a master that has ended may hold it for a minute.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
 /// Serves until the task is aborted.
-pub(super) async fn serve(listener: TcpListener, master: LocalMaster, token: Option<String>) {
+pub(super) async fn serve(listener: TcpListener, master: LocalMaster, role: Role, token: Option<String>) {
     let token: Option<Arc<str>> = token.map(Arc::from);
-    let face = crate::http::router(master.clone(), token.clone());
-    let service = Service { master, token };
+    let face = crate::http::router(master.clone(), role.clone(), token.clone());
+    let service = Service { master, role, token };
     let grpc = MasterServer::new(service)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
@@ -71,12 +87,27 @@ fn connections(listener: TcpListener) -> TcpIncoming {
 
 struct Service {
     master: LocalMaster,
+    role: Role,
     token: Option<Arc<str>>,
 }
 
 impl Service {
-    /// Who it is: by the cluster's token, or without one by the user whose connection on this machine it is.
+    /// Who it is, if this master leads; otherwise they are sent to the one that does.
     fn authenticate<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
+        let caller = self.caller(request)?;
+        self.role.check()?;
+        Ok(caller)
+    }
+
+    /// On a machine of many users, not everybody may be a part of the cluster.
+    fn authenticate_daemon<T>(&self, request: &Request<T>, what: &str) -> Result<(), Status> {
+        let Some(user) = self.authenticate(request)?.user else { return Ok(()) };
+        let message = format!("{user} may not {what} this cluster: only root and the user who started it may");
+        Err(Status::permission_denied(message))
+    }
+
+    /// By the cluster's token, or without one by the user whose connection on this machine it is.
+    fn caller<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
         let text = |key: &str| request.metadata().get(key).and_then(|value| value.to_str().ok());
         let principal = text("mesos-principal").unwrap_or("").to_string();
         let Some(token) = &self.token else {
@@ -116,6 +147,7 @@ impl Master for Service {
     type AgentStream = Answers<AgentEventBatch>;
     type OperateStream = Answers<OperatorReply>;
     type GetBlobStream = Answers<BlobChunk>;
+    type BlobNamesStream = Answers<BlobName>;
 
     async fn scheduler(
         &self,
@@ -131,11 +163,7 @@ impl Master for Service {
     }
 
     async fn agent(&self, request: Request<Streaming<AgentCallBatch>>) -> Result<Response<Self::AgentStream>, Status> {
-        if let Some(user) = self.authenticate(&request)?.user {
-            let message =
-                format!("{user} may not add agents to this cluster: only root and the user who started it may");
-            return Err(Status::permission_denied(message));
-        }
+        self.authenticate_daemon(&request, "add agents to")?;
         let unwrap = |batch: AgentCallBatch| Batch { epoch: batch.master_epoch(), items: batch.calls };
         let (near, events) = link(request.into_inner(), unwrap);
         self.connect(Connect::Agent(near)).await?;
@@ -183,6 +211,12 @@ impl Master for Service {
             Err(error) => Err(Status::internal(error.to_string())),
         });
         Ok(Response::new(Box::pin(chunks)))
+    }
+
+    async fn blob_names(&self, request: Request<FollowBlobNames>) -> Result<Response<Self::BlobNamesStream>, Status> {
+        // Who knows a name may read what it names.
+        self.authenticate_daemon(&request, "stand by for")?;
+        Ok(Response::new(Box::pin(copies::names(self.master.blobs.clone()))))
     }
 }
 

@@ -1,5 +1,7 @@
 //! A master on a real port of this machine.
 
+mod standby;
+
 use std::net::SocketAddr;
 
 use mesos_plugin_api::v1::{AgentInfo, Resources};
@@ -11,6 +13,10 @@ use crate::master::MasterConfig;
 use crate::protocol::client::{Credentials, MasterClient};
 use crate::protocol::link::Batch;
 use crate::protocol::{AgentCall, GetCluster, Register, agent_call, agent_event, operator_call, operator_reply};
+
+fn name_of(content: &[u8]) -> String {
+    hex(&Sha256::digest(content))
+}
 
 async fn start(folder: &tempfile::TempDir, listen: &str) -> Result<MasterHandle, StartError> {
     let options = MasterOptions {
@@ -94,7 +100,7 @@ async fn blobs_go_both_ways() {
     let folder = tempfile::tempdir().unwrap();
     let master = start(&folder, "127.0.0.1:0").await.unwrap();
     let content: Vec<u8> = (0..1_000_000u32).map(|i| (i % 251) as u8).collect();
-    let name = hex(&Sha256::digest(&content));
+    let name = name_of(&content);
     let (from, into) = (folder.path().join("from"), folder.path().join("into"));
     std::fs::write(&from, &content).unwrap();
     let remote = connect(master.address().unwrap(), "right").await;

@@ -10,7 +10,7 @@ use crate::master::{Effect, Event, LinkId, Master, MasterConfig};
 use crate::protocol::{
     ExecutorEnded, ExecutorRecord, Register, TaskRecord, agent_call, agent_event, operator_call, operator_reply,
 };
-use crate::registry::Operation;
+use crate::registry::{Operation, Presence};
 
 /// What an agent brings to a new master.
 #[derive(Default)]
@@ -46,7 +46,7 @@ fn runs(id: &str, agent: &str) -> TaskRecord {
 
 impl TestEnv {
     /// The master dies; the next one has what the registry has.
-    fn next_master(&mut self) {
+    pub(super) fn next_master(&mut self) {
         let config = MasterConfig { epoch: self.master.epoch() + 1, ..MasterConfig::default() };
         self.effects.clear();
         self.agents.clear();
@@ -184,7 +184,7 @@ fn a_kill_waits_for_the_agent() {
 }
 
 #[test]
-fn an_agent_that_does_not_come_back_is_given_up_and_what_it_ran_is_killed_when_it_does() {
+fn an_agent_that_does_not_come_back_is_given_up_and_what_it_ran_is_killed_when_it_is_lost() {
     let mut env = TestEnv::new();
     let secret = env.two_agents_run(60);
     env.next_master();
@@ -193,8 +193,11 @@ fn an_agent_that_does_not_come_back_is_given_up_and_what_it_ran_is_killed_when_i
     env.events(scheduler);
     assert_eq!(env.reconcile(scheduler, &["on-M-A2"]), []);
     env.after(MasterConfig::default().recovery_timeout);
+    assert_eq!(env.updates(scheduler), [("on-M-A2".into(), TaskState::TaskUnreachable)]);
+    assert!(matches!(env.registry.agents[&AgentId::from("M-A2")].presence, Presence::Unreachable(_)));
+    env.after(MasterConfig::default().agent_reregister_timeout);
     assert_eq!(env.updates(scheduler), [("on-M-A2".into(), TaskState::TaskUnknown)]);
-    assert!(env.registry.agents[&AgentId::from("M-A2")].unreachable_since.is_some());
+    assert!(matches!(env.registry.agents[&AgentId::from("M-A2")].presence, Presence::Lost(_)));
 
     // For the master after that too.
     env.next_master();
@@ -204,7 +207,7 @@ fn an_agent_that_does_not_come_back_is_given_up_and_what_it_ran_is_killed_when_i
         told.iter().any(|event| matches!(event, agent_event::Event::ShutdownFramework(_))),
         "its framework isn't known yet, and it was told that the task is gone: {told:?}"
     );
-    assert!(env.registry.agents[&AgentId::from("M-A2")].unreachable_since.is_none(), "it is back");
+    assert_eq!(env.registry.agents[&AgentId::from("M-A2")].presence, Presence::Admitted, "it is back");
 }
 
 #[test]
@@ -443,7 +446,7 @@ fn a_loss_is_told_when_it_is_durable() {
     assert!(env.told(early).is_empty());
     assert!(env.effects.iter().any(|effect| matches!(effect, Effect::Close { link } if *link == early)));
     env.persist();
-    assert_eq!(env.updates(scheduler), [("t".into(), TaskState::TaskLost)]);
+    assert_eq!(env.updates(scheduler), [("t".into(), TaskState::TaskUnreachable)]);
 }
 
 #[test]

@@ -9,6 +9,7 @@
 mod cache;
 mod download;
 mod place;
+mod uploads;
 #[cfg(test)]
 mod tests;
 
@@ -16,23 +17,16 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
 
 use mesos_plugin_api::v1::{Reason, Uri};
-use tokio::sync::watch;
 
 use super::as_user::blocking;
 use super::sandboxes::is_inside;
 use super::users::Account;
 use crate::agent::event::Refusal;
 use crate::kept::Part;
-use crate::protocol::client::MasterClient;
 
-/// The way to the master at present, if there is one.
-pub(super) type MasterSlot = Arc<watch::Sender<Option<MasterClient>>>;
-
-/// How long a fetch from the master waits for one.
-const MASTER_WAIT: Duration = Duration::from_secs(30);
+pub(super) use uploads::{MasterSlot, Reached};
 
 /// Fetches; one fetch at a time of each URI.
 pub(super) struct Fetcher {
@@ -114,9 +108,7 @@ impl Fetcher {
         let part = Part::new(&self.folder);
         let found = match scheme(&uri.value)? {
             Scheme::Blob(hash) => {
-                let master = self.master().await?;
-                let got = master.get_blob(hash, part.path()).await;
-                got.map_err(|error| FetchError::Refused(error.to_string()))?;
+                uploads::fetch(&self.master, hash, part.path()).await?;
                 let path = part.path().to_owned();
                 let hashed = blocking(move |cancelled| cache::hash_of_file(&path, cancelled)).await;
                 io_result(hashed, "read", part.path())?
@@ -131,13 +123,6 @@ impl Fetcher {
             return Ok(cache::Cached::Passing(part));
         }
         cache::keep(part, &self.folder, &key, self.bytes_max)
-    }
-
-    async fn master(&self) -> Result<MasterClient, FetchError> {
-        let mut slot = self.master.subscribe();
-        let master = tokio::time::timeout(MASTER_WAIT, slot.wait_for(Option::is_some)).await;
-        let master = master.ok().and_then(Result::ok).and_then(|master| master.clone());
-        master.ok_or_else(|| FetchError::Refused("there is no master at present".into()))
     }
 
     fn busy(&self, uri: &str) -> Arc<tokio::sync::Mutex<()>> {

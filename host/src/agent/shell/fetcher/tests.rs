@@ -12,6 +12,9 @@ use sha2::{Digest, Sha256};
 use super::*;
 use crate::hex::hex;
 use crate::launcher::User;
+use crate::master::MasterConfig;
+use crate::master::shell::{Keeps, MasterHandle, MasterOptions};
+use crate::protocol::client::{Credentials, MasterClient};
 
 struct TestEnv {
     dir: tempfile::TempDir,
@@ -217,4 +220,44 @@ async fn a_full_disk_has_a_reason_of_its_own() {
     let refusal = refusal.unwrap_err();
     assert_eq!(refusal.reason, Reason::SandboxFull);
     assert!(refusal.message.ends_with("the agent's disk is full"), "{}", refusal.message);
+}
+
+async fn master_in(folder: &Path) -> MasterHandle {
+    let options = MasterOptions {
+        config: MasterConfig::default(),
+        work_dir: folder.to_owned(),
+        keeps: Keeps::Memory,
+        listen: Some("127.0.0.1:0".parse().unwrap()),
+        token: None,
+    };
+    MasterHandle::start(options).await.unwrap()
+}
+
+async fn client_of(master: &MasterHandle) -> MasterClient {
+    MasterClient::connect(&master.address().unwrap().to_string(), Credentials::default()).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_that_a_new_master_has_yet_to_get_is_waited_for() {
+    let env = TestEnv::new();
+    let [old, new] = [0, 1].map(|number: usize| env.dir.path().join(format!("master{number}")));
+    let (old, new) = (master_in(&old).await, master_in(&new).await);
+    let (content, path) = (b"uploaded", env.dir.path().join("files/upload"));
+    std::fs::write(&path, content).unwrap();
+    let name = hex(&Sha256::digest(content));
+    let client = client_of(&old).await;
+    drop(old);
+    env.fetcher.master.send_replace(Some(Reached { client, since: tokio::time::Instant::now() }));
+    let wanted = Uri { output_file: Some("it".into()), ..uri(&format!("blob:{name}")) };
+    let others = async {
+        // The fetch goes on while the agent finds the next master, and while that has nothing.
+        tokio::task::yield_now().await;
+        let client = client_of(&new).await;
+        env.fetcher.master.send_replace(Some(Reached { client: client.clone(), since: tokio::time::Instant::now() }));
+        tokio::task::yield_now().await;
+        client.put_blob(&path, &name).await.unwrap();
+    };
+    let (fetched, ()) = tokio::join!(env.fetch(&wanted), others);
+    fetched.unwrap();
+    assert_eq!(env.read("it"), content);
 }

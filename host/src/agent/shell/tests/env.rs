@@ -64,7 +64,12 @@ impl TestEnv {
             _ => None,
         });
         let register = register.await;
-        self.tell(agent_event::Event::Registered(Registered { agent_id: agent(), master_epoch: epoch })).await;
+        self.tell(agent_event::Event::Registered(Registered {
+            agent_id: agent(),
+            master_epoch: epoch,
+            silence_ms: None,
+        }))
+        .await;
         register
     }
 
@@ -79,13 +84,8 @@ impl TestEnv {
     }
 
     pub(super) async fn run(&mut self, tasks: Vec<TaskInfo>) {
-        self.tell(agent_event::Event::RunTasks(RunTasks {
-            framework: framework(),
-            tasks,
-            gang_id: None,
-            over_within_ms: None,
-        }))
-        .await;
+        self.tell(agent_event::Event::RunTasks(RunTasks { framework: framework(), tasks, ..RunTasks::default() }))
+            .await;
     }
 
     pub(super) async fn kill(&mut self, task: &str, grace_ms: Option<u64>) {

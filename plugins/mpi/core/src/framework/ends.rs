@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mesos_plugin_api::v1::scheduler::Failure;
-use mesos_plugin_api::v1::{Reason, TaskState, TaskStatus};
+use mesos_plugin_api::v1::{InverseOffer, Reason, TaskState, TaskStatus};
 use mesos_plugin_api::{Calls, Time};
 
 use super::nodes::{NodeState, ranges};
@@ -49,6 +49,19 @@ impl JobFramework {
                 Some(Verdict::new(1, format!("{ranks} could not be launched on {host}{because}")))
             }
             _ => Some(Verdict::new(1, format!("{host} was lost with {ranks}{because}"))),
+        }
+    }
+
+    /// Ranks can't move: the job has so long to end by itself.
+    pub(super) fn agent_drained(&mut self, offers: Vec<InverseOffer>, calls: &mut Calls) {
+        for offer in offers {
+            if let Some(node) = self.nodes.iter().position(|node| node.agent_id == offer.agent_id && !node.over) {
+                let (host, ranks) = self.host_and_ranks(node);
+                calls.stderr(format!(
+                    "mesos run-mpi: {host}, which has {ranks}, is being drained; the job ends with it unless it ends before\n"
+                ));
+            }
+            calls.decline_inverse_offer(offer.id);
         }
     }
 

@@ -330,6 +330,8 @@ impl Framework for JobFramework {
                 }
             }
             Event::Request(request) => calls.reply_error(request.request_id, "an mpi job takes no requests"),
+            Event::InverseOffers(offers) => self.agent_drained(offers.inverse_offers, calls),
+            Event::RescindInverseOffer(_) => {}
             // It makes no volumes.
             Event::VolumeStatus(_) => {}
             Event::RequestCancelled(_) | Event::StateStored(_) | Event::Injected(_) => {}

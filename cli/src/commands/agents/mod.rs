@@ -1,10 +1,12 @@
 //! `mesos agents`: the machines of the cluster.
 
+mod plans;
+
 use std::time::Duration;
 
 use anyhow::Result;
-use clap::Command;
-use mesos_host::protocol::{AgentState, ListAgents, operator_call, operator_reply};
+use clap::{Arg, ArgAction, Command};
+use mesos_host::protocol::{AgentAbsence, AgentState, ListAgents, operator_call, operator_reply};
 use serde::Serialize;
 
 use super::{Group, Verb, examples};
@@ -19,18 +21,27 @@ fn command(command: Command) -> Command {
         .about("Show the agents, what they have and what is in use")
         .long_about(
             "Shows the agents of the cluster: each one's id, host and address, how much of its cores and memory is in use, \
-             and whether it is connected.",
+             and its state: active; draining, and for how long; drained, deactivated; disconnected, unreachable, recovering (a \
+             new master waits for it), lost or gone, and since when.",
         )
+        .arg(Arg::new("all").long("all").short('a').action(ArgAction::SetTrue).help("Also those that are lost or gone"))
+        .subcommands(plans::commands())
         .after_long_help(examples(&[
             ("mesos agents", "a table"),
             ("mesos agents -o json", "everything about them, offered resources and attributes too"),
             ("mesos agents -q | wc -l", "how many there are"),
+            ("mesos agents drain node7 --grace 5m", "gives node7 no more tasks, and 5 minutes to those that it has"),
+            ("mesos agents undrain node7", "offers it again"),
         ]))
 }
 
 fn run(context: &Context) -> Result<i32> {
+    if let Some((verb, given)) = context.verb.subcommand() {
+        return plans::run(context, verb, given);
+    }
     let format = context.format()?;
-    let replies = cluster::ask(context, operator_call::Call::ListAgents(ListAgents {}))?;
+    let list = ListAgents { all: context.given("all").then_some(true) };
+    let replies = cluster::ask(context, operator_call::Call::ListAgents(list))?;
     let rows: Vec<Agent> = replies.into_iter().filter_map(row).collect();
     output::show(format, &rows, "no agents; 'mesos agent --master HOST:PORT' adds this machine")?;
     Ok(0)
@@ -50,6 +61,10 @@ struct Agent {
     hostname: String,
     address: String,
     connected: bool,
+    state: &'static str,
+    deactivated: bool,
+    drain_deadline: Option<String>,
+    absent_since: Option<String>,
     total: serde_json::Value,
     used: serde_json::Value,
     offered: serde_json::Value,
@@ -57,6 +72,8 @@ struct Agent {
     attributes: serde_json::Map<String, serde_json::Value>,
     registered: String,
     version: Option<String>,
+    #[serde(skip)]
+    state_text: String,
     #[serde(skip)]
     cpus: String,
     #[serde(skip)]
@@ -74,6 +91,10 @@ impl Agent {
             hostname: info.hostname.clone(),
             address: format!("{}:{}", info.address, info.port),
             connected: state.connected,
+            state: word(state),
+            deactivated: state.deactivated(),
+            drain_deadline: state.drain_deadline_ns.map(iso),
+            absent_since: state.absent_since_ns.map(iso),
             total: amounts::json(total),
             used: amounts::json(&state.used),
             offered: amounts::json(&state.offered),
@@ -81,6 +102,7 @@ impl Agent {
             attributes: info.attributes.iter().map(|a| (a.name.clone(), a.value_text().into())).collect(),
             registered: iso(state.registered_ns),
             version: state.version.clone(),
+            state_text: state_text(state, now_ns()),
             cpus: amounts::of(state.used.cpus_milli(), total.cpus_milli()),
             mem: amounts::of(state.used.mem_milli(), total.mem_milli()),
             since: Duration::from_nanos(now_ns().saturating_sub(state.registered_ns)),
@@ -92,6 +114,44 @@ impl Agent {
         let all: Vec<String> = self.attributes.iter().map(text).collect();
         if all.is_empty() { NONE.to_string() } else { all.join(";") }
     }
+}
+
+/// One word for programs; what keeps it away counts before what operators want of it.
+fn word(state: &AgentState) -> &'static str {
+    match state.absence.map(|_| state.absence()) {
+        Some(AgentAbsence::AgentGone) => "gone",
+        Some(AgentAbsence::AgentLost) => "lost",
+        Some(AgentAbsence::AgentUnreachable) => "unreachable",
+        Some(AgentAbsence::AgentRecovering) => "recovering",
+        None if state.drained() => "drained",
+        None if state.drain_deadline_ns.is_some() => "draining",
+        None if state.deactivated() => "deactivated",
+        None if state.connected => "active",
+        None => "disconnected",
+    }
+}
+
+/// All that matters of its state, for people.
+fn state_text(state: &AgentState, now_ns: u64) -> String {
+    let mut text = word(state).to_string();
+    let span = |from: u64, to: u64| age(Duration::from_nanos(to.saturating_sub(from)));
+    if let Some(since) = state.absent_since_ns {
+        text += &format!(" {}", span(since, now_ns));
+    } else if let ("draining", Some(deadline)) = (word(state), state.drain_deadline_ns) {
+        text += &format!(" {}", span(now_ns, deadline));
+    }
+    let wanted = match () {
+        () if state.drained() => "drained",
+        () if state.drain_deadline_ns.is_some() => "draining",
+        () if state.deactivated() => "deactivated",
+        () => "",
+    };
+    if state.absent_since_ns.is_some() && !wanted.is_empty() {
+        text += &format!(", {wanted}");
+    } else if state.absence.is_none() && !state.connected && word(state) != "disconnected" {
+        text += ", disconnected";
+    }
+    text
 }
 
 impl Row for Agent {
@@ -106,7 +166,7 @@ impl Row for Agent {
             self.cpus.clone(),
             self.mem.clone(),
             self.tasks.to_string(),
-            if self.connected { "connected" } else { "disconnected" }.to_string(),
+            self.state_text.clone(),
             age(self.since),
             self.attributes_text(),
         ]
@@ -144,6 +204,12 @@ mod tests {
         let cells = row.cells();
         assert_eq!(cells[..7], ["m-A1", "node1", "10.0.0.1:5051", "1.5/4", "100/4096", "3", "disconnected"]);
         assert_eq!(cells[8], "rack:r1");
+        let state = AgentState { drain_deadline_ns: Some(7_500_000_000), ..state };
+        assert_eq!(state_text(&AgentState { connected: true, ..state.clone() }, 5_000_000_000), "draining 2s");
+        assert_eq!(state_text(&AgentState { drained: Some(true), ..state.clone() }, 0), "drained, disconnected");
+        let absence = Some(AgentAbsence::AgentUnreachable.into());
+        let away = AgentState { absence, absent_since_ns: Some(1_000_000_000), ..state };
+        assert_eq!(state_text(&away, 5_000_000_000), "unreachable 4s, draining");
         let json = serde_json::to_value(&row).expect("JSON");
         assert_eq!(json["total"]["gpus"], 2.0);
         assert_eq!((json["used"]["cpus"].as_f64(), &json["attributes"]["rack"]), (Some(1.5), &"r1".into()));
