@@ -254,11 +254,14 @@ impl Master {
         let missing: Vec<_> = self.agents[id].tasks.difference(&runs).cloned().collect();
         for (framework_id, task_id) in missing {
             let message = format!("the agent {id} never got the task, or forgot it in a restart");
+            // Who hears of a dropped task may launch it again without a thought: one that was seen to run is lost instead.
+            let task = self.frameworks.get(&framework_id).and_then(|framework| framework.tasks.get(&task_id));
+            let has_run = task.is_some_and(|task| task.running.is_some());
             self.end_task(
                 now,
                 &framework_id,
                 &task_id,
-                TaskState::TaskDropped,
+                if has_run { TaskState::TaskLost } else { TaskState::TaskDropped },
                 Reason::AgentRestarted,
                 message,
                 effects,
