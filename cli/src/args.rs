@@ -15,7 +15,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use crate::commands::{self, Verb};
 use crate::context::Context;
 use crate::errors::EXIT_USAGE;
-use crate::settings::{MASTER, OUTPUT, PLUGIN_DIR, STATE_DIR, Settings, TOKEN_FILE};
+use crate::settings::{MASTER, OUTPUT, PLUGIN_DIR, STATE_DIR, Settings, TOKEN_FILE, ZK_AUTH_FILE};
 use crate::{help, output, plugin};
 
 /// What stands above the flags that every verb knows.
@@ -78,6 +78,7 @@ pub fn global_args() -> Vec<Arg> {
     let quiet = Arg::new("quiet").short('q').long("quiet").action(ArgAction::SetTrue);
     vec![
         MASTER.arg(),
+        ZK_AUTH_FILE.arg(),
         TOKEN_FILE.arg(),
         PLUGIN_DIR.arg().action(ArgAction::Append),
         STATE_DIR.arg(),

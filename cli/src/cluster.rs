@@ -6,9 +6,12 @@
 //! else ──▶ none: commands that start programs embed one, the others say so
 //! ```
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, bail};
 use mesos_host::cluster::Cluster as Embedded;
-use mesos_host::protocol::client::MasterClient;
+use mesos_host::election::Detector;
+use mesos_host::protocol::client::{MasterClient, Patience, RemoteMaster};
 use mesos_host::protocol::{ClusterState, GetCluster, operator_call, operator_reply};
 
 use crate::context::Context;
@@ -16,13 +19,16 @@ use crate::errors::EXIT_FAILURE;
 use crate::local::{self, Record, StateFolders};
 use crate::output;
 use crate::settings::{MASTER, STATE_DIR, Source};
-use crate::values;
+use crate::values::{self, MasterPlace};
+
+/// How long a command waits where no master leads at present.
+const MASTER_WAIT: Duration = Duration::from_secs(10);
 
 /// Where a command finds its master.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Way {
     /// Someone said where.
-    Configured(String, Source),
+    Configured(MasterPlace, Source),
     /// `mesos up` started it.
     Local(String),
     /// Nowhere.
@@ -35,8 +41,8 @@ pub enum Way {
 /// The address that was said can't be one, or the local cluster's record can't be read.
 pub fn way(context: &Context) -> Result<Way> {
     if let Some(value) = context.find(&MASTER) {
-        let address = crate::settings::read(&value, values::address)?;
-        return Ok(Way::Configured(address, value.source));
+        let place = crate::settings::read(&value, values::master)?;
+        return Ok(Way::Configured(place, value.source));
     }
     let record = local::running(&state_folders(context)?)?;
     Ok(record.map_or(Way::None, |record| Way::Local(record.master.address)))
@@ -84,8 +90,8 @@ pub fn state_folders(context: &Context) -> Result<StateFolders> {
 /// There is none, or its master doesn't answer.
 pub async fn lasting(context: &Context) -> Result<MasterClient> {
     match way(context)? {
-        Way::Configured(address, source) => connect(context, &address, &format!("{source} names that address")).await,
-        Way::Local(address) => connect(context, &address, "'mesos up' started it there").await,
+        Way::Configured(place, source) => connect(context, &place, &format!("{source} names that address")).await,
+        Way::Local(address) => connect(context, &MasterPlace::Address(address), "'mesos up' started it there").await,
         Way::None if Record::read(&state_folders(context)?)?.is_some() => bail!(
             "the master of the local cluster has died; 'mesos down' ends what is left of it, and 'mesos up' starts another"
         ),
@@ -96,13 +102,30 @@ pub async fn lasting(context: &Context) -> Result<MasterClient> {
     }
 }
 
-/// Connects to a master; an error says who named its address.
+/// Connects to a master, or waits a while for one that leads; an error says who named its address.
 ///
 /// # Errors
 /// The token can't be read, or nothing answers there.
-pub async fn connect(context: &Context, address: &str, named_by: &str) -> Result<MasterClient> {
-    let client = MasterClient::connect(address, context.credentials()?).await;
-    client.map_err(|error| anyhow::anyhow!("{error} ({named_by})"))
+pub async fn connect(context: &Context, place: &MasterPlace, named_by: &str) -> Result<MasterClient> {
+    let say: fn(&str) = if context.quiet() { |_| {} } else { |line| output::remark(line) };
+    let remote = remote(context, place)?.patient(Patience { wait: MASTER_WAIT, say });
+    remote.reach().await.map_err(|error| anyhow::anyhow!("{error} ({named_by})"))?;
+    Ok(MasterClient::Remote(remote))
+}
+
+/// The way to a master that need not be there yet.
+///
+/// # Errors
+/// The token, or what ZooKeeper wants, can't be read.
+pub fn remote(context: &Context, place: &MasterPlace) -> Result<RemoteMaster> {
+    let detector = match place {
+        MasterPlace::Address(address) => Detector::fixed(address.as_str()),
+        MasterPlace::ZooKeeper(address) => {
+            let detector = Detector::zookeeper(address, context.zookeeper_auth()?);
+            detector.with_context(|| format!("{address} can't be watched"))?
+        }
+    };
+    Ok(RemoteMaster::new(detector, context.credentials()?))
 }
 
 /// What a cluster has.

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, anyhow};
 use clap::ArgMatches;
+use mesos_host::election::ZooKeeperAuth;
 use mesos_host::loader::SearchPath;
 use mesos_host::protocol::client::Credentials;
 
 use crate::errors::usage;
 use crate::output::Format;
-use crate::settings::{self, Key, OUTPUT, PLUGIN_DIR, Settings, Source, TOKEN_FILE, Value};
+use crate::settings::{self, Key, OUTPUT, PLUGIN_DIR, Settings, Source, TOKEN_FILE, Value, ZK_AUTH_FILE};
 
 /// The command line and the settings of one command.
 pub struct Context {
@@ -102,6 +103,15 @@ impl Context {
     pub fn credentials(&self) -> Result<Credentials> {
         let token = self.find(&TOKEN_FILE).map(|value| read_token(&value)).transpose()?;
         Ok(Credentials { principal: user_name(), token })
+    }
+
+    /// Who we are to ZooKeeper, where masters meet: as the address says, or a file.
+    ///
+    /// # Errors
+    /// The file can't be used.
+    pub fn zookeeper_auth(&self) -> Result<Option<ZooKeeperAuth>> {
+        let read = |value: Value| ZooKeeperAuth::read(value.text.as_ref()).map_err(|error| anyhow!("{error}"));
+        self.find(&ZK_AUTH_FILE).map(read).transpose()
     }
 
     /// Where plugins are looked for.

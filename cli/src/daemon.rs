@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{ErrorKind, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, UdpSocket};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::names;
 use crate::output;
+use crate::values::MasterPlace;
 
 /// The default work folder of a daemon: for root where system services keep theirs, otherwise the user's.
 ///
@@ -60,6 +61,31 @@ fn new_token(path: &Path) -> Result<String> {
         path.display()
     ));
     Ok(token)
+}
+
+/// The address that others reach us by: the one we listen on, or where we listen on all, the one towards some other machine.
+///
+/// # Errors
+/// There is no way there.
+pub fn reachable(ip: IpAddr, other: &str) -> Result<IpAddr> {
+    if !ip.is_unspecified() {
+        return Ok(ip);
+    }
+    // Nothing is sent: the kernel only chooses the way.
+    let towards = UdpSocket::bind((ip, 0)).and_then(|socket| {
+        socket.connect(other)?;
+        socket.local_addr()
+    });
+    let problem = |error| anyhow!("there is no way to {other} ({error}); name our address with --advertise");
+    Ok(towards.map_err(problem)?.ip())
+}
+
+/// A machine on the way to the master.
+pub fn towards(master: &MasterPlace) -> String {
+    match master {
+        MasterPlace::Address(address) => address.clone(),
+        MasterPlace::ZooKeeper(address) => address.servers().split(',').next().unwrap_or_default().to_string(),
+    }
 }
 
 /// Tells `mesos up` where a daemon listens: whole or not at all.

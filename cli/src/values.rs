@@ -1,8 +1,10 @@
 //! Values as people type them: each reader returns what it understood, or a line that says what was wanted.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
+use mesos_host::election::{AddressError, ZooKeeperAddress};
 use mesos_plugin_api::resources;
 use mesos_plugin_api::v1::attribute::Value as AttributeValue;
 use mesos_plugin_api::v1::custom_resource::Value as CustomValue;
@@ -130,6 +132,46 @@ pub fn address(text: &str) -> Result<String, String> {
         return Err(wanted());
     }
     Ok(text.trim().to_string())
+}
+
+/// Where a master is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MasterPlace {
+    /// At `HOST:PORT`.
+    Address(String),
+    /// Wherever the masters that meet there say.
+    ZooKeeper(ZooKeeperAddress),
+}
+
+impl fmt::Display for MasterPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => f.write_str(address),
+            Self::ZooKeeper(address) => address.fmt(f),
+        }
+    }
+}
+
+/// Where a master is: `HOST:PORT`, or `zk://host:2181,host:2181/mesos`.
+pub fn master(text: &str) -> Result<MasterPlace, String> {
+    if ZooKeeperAddress::is_meant(text.trim()) {
+        return zookeeper(text).map(MasterPlace::ZooKeeper);
+    }
+    let or = |problem: String| format!("{problem}, or zk://HOST:PORT,HOST:PORT/mesos where masters meet in ZooKeeper");
+    address(text).map(MasterPlace::Address).map_err(or)
+}
+
+/// Where masters meet: `zk://host:2181,host:2181/mesos`.
+pub fn zookeeper(text: &str) -> Result<ZooKeeperAddress, String> {
+    text.trim().parse().map_err(|error: AddressError| error.to_string())
+}
+
+/// How long a master may be silent before another one leads.
+pub fn session_timeout(text: &str) -> Result<Duration, String> {
+    let wanted = |_| format!("{text:?} is no session timeout; write it like 10s, between 1s and 5m");
+    let timeout = duration(text).map_err(wanted)?;
+    let sane = (Duration::from_secs(1)..=Duration::from_secs(300)).contains(&timeout);
+    if sane { Ok(timeout) } else { Err(wanted(String::new())) }
 }
 
 /// Roles and what they count: `prod:2;dev:0.5`.

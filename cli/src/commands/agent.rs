@@ -1,16 +1,15 @@
 //! `mesos agent`: gives this machine's resources to a cluster.
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use clap::{Arg, ArgAction, Command};
 use mesos_host::agent::{self, AgentConfig, Bounds, MachineFiles, Master};
-use mesos_host::election::Detector;
 use mesos_host::launcher::AgentLoss;
-use mesos_host::protocol::client::RemoteMaster;
 
 use super::{Group, Verb, examples};
+use crate::cluster;
 use crate::context::Context;
 use crate::daemon::{self, Told};
 use crate::errors::{EXIT_FAILURE, usage};
@@ -19,7 +18,7 @@ use crate::settings::{
     AGENT_ADVERTISE, AGENT_ATTRIBUTES, AGENT_HOSTNAME, AGENT_IP, AGENT_ON_LOSS, AGENT_PORT, AGENT_RESOURCES,
     AGENT_WORK_DIR, MASTER,
 };
-use crate::values::{self, OnAgentLoss};
+use crate::values::{self, MasterPlace, OnAgentLoss};
 
 pub const VERB: Verb = Verb { name: "agent", group: Group::Clusters, command, run };
 
@@ -42,6 +41,7 @@ fn command(command: Command) -> Command {
         .arg(Arg::new("background").long("background").action(ArgAction::SetTrue).hide(true).help("Leave the terminal"))
         .after_long_help(examples(&[
             ("mesos agent --master 10.0.0.1:5050 --ip 10.0.0.2 --token-file token", "this machine, all of it"),
+            ("mesos agent --master zk://a:2181,b:2181/mesos --ip 10.0.0.2", "for whichever master leads"),
             (
                 "mesos agent --master 10.0.0.1:5050 --resources 'cpus:4;mem:4096;gpus:2' --attributes 'rack:r1;zone:a'",
                 "a part of it, with properties that frameworks choose by",
@@ -50,16 +50,16 @@ fn command(command: Command) -> Command {
 }
 
 fn run(context: &Context) -> Result<i32> {
-    let no_master = || usage("an agent needs a master: name it with --master HOST:PORT or MESOS_MASTER");
-    let address = context.read(&MASTER, values::address)?.ok_or_else(no_master)?;
-    let config = config(context, &address)?;
-    let credentials = context.credentials()?;
+    let no_master =
+        || usage("an agent needs a master: name it with --master HOST:PORT, --master zk://… or MESOS_MASTER");
+    let place = context.read(&MASTER, values::master)?.ok_or_else(no_master)?;
+    let config = config(context, &place)?;
+    let master = cluster::remote(context, &place)?;
     let keeps = config.on_agent_loss != AgentLoss::Kill;
     daemon::leave_terminal(context.given("background"))?;
     context.runtime()?.block_on(async {
-        let master = RemoteMaster::new(Detector::fixed(address.clone()), credentials);
         let mut agent = agent::start(config, Master::Remote(master)).await?;
-        output::remark(format!("agent serves output on port {}, its master is {address}", agent.port()));
+        output::remark(format!("agent serves output on port {}, its master is {place}", agent.port()));
         tokio::select! {
             line = agent.ended() => {
                 output::remark(line);
@@ -74,7 +74,7 @@ fn run(context: &Context) -> Result<i32> {
     })
 }
 
-fn config(context: &Context, master: &str) -> Result<AgentConfig> {
+fn config(context: &Context, master: &MasterPlace) -> Result<AgentConfig> {
     let ip = context.read_or_default(&AGENT_IP, values::ip)?;
     let port = context.read_or_default(&AGENT_PORT, values::port)?;
     let on_agent_loss = match context.read_or_default(&AGENT_ON_LOSS, values::on_agent_loss)? {
@@ -89,7 +89,7 @@ fn config(context: &Context, master: &str) -> Result<AgentConfig> {
         hostname: context.find(&AGENT_HOSTNAME).map_or_else(agent::detect::hostname, |value| value.text),
         address: match context.read(&AGENT_ADVERTISE, values::ip)? {
             Some(address) => address,
-            None => reachable(ip, master)?,
+            None => daemon::reachable(ip, &daemon::towards(master))?,
         },
         listen: SocketAddr::new(ip, port),
         resources: context.read(&AGENT_RESOURCES, values::resources)?.unwrap_or_else(|| agent::detect::resources(0, 1)),
@@ -115,19 +115,4 @@ fn machine(context: &Context) -> MachineFiles {
         boot_id: named("boot-id-file", usual.boot_id),
         machine_id: named("machine-id-file", usual.machine_id),
     }
-}
-
-/// The address that others reach us by: the one we listen on, or where we listen on all, the one towards the master.
-fn reachable(ip: IpAddr, master: &str) -> Result<IpAddr> {
-    if !ip.is_unspecified() {
-        return Ok(ip);
-    }
-    // Nothing is sent: the kernel only chooses the way.
-    let towards = UdpSocket::bind((ip, 0)).and_then(|socket| {
-        socket.connect(master)?;
-        socket.local_addr()
-    });
-    let problem =
-        |error| anyhow!("there is no way to the master at {master} ({error}); name our address with --advertise");
-    Ok(towards.map_err(problem)?.ip())
 }

@@ -23,10 +23,20 @@ pub static MASTER: Key = Key {
     flag: "master",
     variable: "MESOS_MASTER",
     value: "HOST:PORT",
-    help: "The master to ask",
+    help: "The master to ask: its address, or where masters meet, like zk://a:2181,b:2181/mesos",
     more: "Without it: the cluster that 'mesos up' started; without that, 'run' and plugin commands start one of their own \
            on this machine and end it afterwards. ",
-    check: |text| values::address(text).map(drop),
+    check: |text| values::master(text).map(drop),
+    ..KEY
+};
+/// Who we are to ZooKeeper.
+pub static ZK_AUTH_FILE: Key = Key {
+    name: "zk-auth-file",
+    flag: "zk-auth-file",
+    variable: "MESOS_ZK_AUTH_FILE",
+    value: "FILE",
+    help: "The file with user:password for ZooKeeper, one line that only its owner can read",
+    more: "Masters with such a file let nobody else write there, nor read what they keep. ",
     ..KEY
 };
 /// The cluster's token.
@@ -36,7 +46,7 @@ pub static TOKEN_FILE: Key = Key {
     variable: "MESOS_TOKEN_FILE",
     value: "FILE",
     help: "The file with the cluster's token",
-    more: "A master that listens beyond loopback wants it from everyone. ",
+    more: "A master that listens beyond loopback wants it from everyone. All masters of a cluster have the same. ",
     ..KEY
 };
 /// Folders with plugins.
@@ -224,6 +234,41 @@ pub static MASTER_WORK_DIR: Key = Key {
     ..KEY
 };
 
+/// `mesos master`: where it meets the others.
+pub static MASTER_ZK: Key = Key {
+    name: "daemon.master.zk",
+    flag: "zk",
+    variable: "MESOS_MASTER_ZK",
+    value: "zk://…",
+    help: "Where the masters of this cluster meet, like zk://a:2181,b:2181/mesos",
+    more: "One of them leads, the others stand by. What must survive them is kept there. ",
+    check: |text| values::zookeeper(text).map(drop),
+    ..KEY
+};
+/// `mesos master`: how long it may be silent.
+pub static MASTER_ZK_SESSION_TIMEOUT: Key = Key {
+    name: "daemon.master.zk-session-timeout",
+    flag: "zk-session-timeout",
+    variable: "MESOS_MASTER_ZK_SESSION_TIMEOUT",
+    value: "TIME",
+    help: "How long a master may be silent before another one leads",
+    more: "ZooKeeper takes it between 2 and 20 of its ticks. ",
+    default: Some("10s"),
+    check: |text| values::session_timeout(text).map(drop),
+    ..KEY
+};
+/// `mesos master`: the address that others reach.
+pub static MASTER_ADVERTISE: Key = Key {
+    name: "daemon.master.advertise",
+    flag: "advertise",
+    variable: "MESOS_MASTER_ADVERTISE",
+    value: "ADDRESS",
+    help: "With --zk, the address that others reach this master by",
+    more: "By default the address it listens on; with --ip 0.0.0.0 the one towards ZooKeeper. ",
+    check: |text| values::ip(text).map(drop),
+    ..KEY
+};
+
 /// `mesos agent`: the address to listen on.
 pub static AGENT_IP: Key = Key {
     name: "daemon.agent.ip",
@@ -320,6 +365,7 @@ pub static AGENT_ON_LOSS: Key = Key {
 /// Every key.
 pub static ALL: &[&Key] = &[
     &MASTER,
+    &ZK_AUTH_FILE,
     &TOKEN_FILE,
     &PLUGIN_DIR,
     &OUTPUT,
@@ -337,6 +383,9 @@ pub static ALL: &[&Key] = &[
     &MASTER_REREGISTER_TIMEOUT,
     &MASTER_REMOVAL_RATE,
     &MASTER_WORK_DIR,
+    &MASTER_ZK,
+    &MASTER_ZK_SESSION_TIMEOUT,
+    &MASTER_ADVERTISE,
     &AGENT_IP,
     &AGENT_PORT,
     &AGENT_ADVERTISE,

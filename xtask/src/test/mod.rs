@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! fmt ─ clippy ─ build ─ unit ─ fuzz ─ simulation ─ harness ─ doc ─ tidy ─ parts ─ run ─ plugins ─ golden ─ bad_input ─ lifecycle
-//!     ─ volumes ─ skeletons ─ failover ─ drain ─ recovery ─ zookeeper ─ mpi
+//!     ─ volumes ─ skeletons ─ failover ─ drain ─ recovery ─ zookeeper ─ masters ─ mpi
 //! ```
 
 use std::path::Path;
@@ -79,6 +79,7 @@ const STEPS: &[Step] = &[
     Step { name: "drain", action: Action::Integration },
     Step { name: "recovery", action: Action::Integration },
     Step { name: "zookeeper", action: Action::Integration },
+    Step { name: "masters", action: Action::Integration },
     Step { name: "mpi", action: Action::Turns },
 ];
 

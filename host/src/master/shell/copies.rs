@@ -49,9 +49,15 @@ pub(super) fn names(store: Arc<BlobStore>) -> ReceiverStream<Result<BlobName, to
 
 /// Copies until it is aborted.
 pub(super) async fn copy(store: Arc<BlobStore>, mut leader: RemoteMaster) {
+    let mut warned = false;
     loop {
-        if let Err(problem) = copy_from_leader(&store, &leader).await {
-            tracing::debug!(%problem, "uploads are not copied for now");
+        match copy_from_leader(&store, &leader).await {
+            // Such as another token: nobody could go on with this master either.
+            Err(ClientError::Refused(problem)) if !std::mem::replace(&mut warned, true) => {
+                tracing::warn!("the leader takes nothing from this master, which should be like it: {problem}");
+            }
+            Err(problem) => tracing::debug!(%problem, "uploads are not copied for now"),
+            Ok(()) => {}
         }
         tokio::select! {
             () = leader.leader_found() => {}

@@ -142,7 +142,7 @@ impl MasterHandle {
     /// # Errors
     /// The port, the folder or the registry can't be used.
     pub async fn start(options: MasterOptions) -> Result<Self, StartError> {
-        let mut master = Self::stand_by(options).await?;
+        let master = Self::stand_by(options).await?;
         master.leads().await?;
         Ok(master)
     }
@@ -185,8 +185,9 @@ impl MasterHandle {
     ///
     /// # Errors
     /// The registry can't be used.
-    pub async fn leads(&mut self) -> Result<(), StartError> {
-        self.role.leads().await.map_err(StartError::Lead)
+    pub fn leads(&self) -> impl Future<Output = Result<(), StartError>> + use<> {
+        let mut role = self.role.clone();
+        async move { role.leads().await.map_err(StartError::Lead) }
     }
 
     /// Waits until it can't go on, and returns the line that says why.
