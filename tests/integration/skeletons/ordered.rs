@@ -42,3 +42,26 @@ fn services_start_in_order_drain_in_reverse_and_come_back_on_their_volumes() {
     second.wait().expect_success();
     cluster.stop_and_assert_nothing_left();
 }
+
+#[test]
+fn services_go_in_order_when_their_agents_are_drained_and_come_back_with_them() {
+    let cluster = Cluster::up_with(1, "cpus:4;mem:4096;ports:[31000-31099]");
+    installed(&cluster, "ordered");
+    let mut running = start(&cluster);
+    let before = ready(&mut running);
+    let agent = cluster.ids("agents").remove(0);
+    cluster.mesos(["agents", "drain", &agent, "--grace", "1h"]).run().expect_success();
+    let text = running.wait_for_lines(3, "services that are down", |line| line.contains(" is down: "));
+    let down: Vec<&str> = text.lines().filter(|line| line.contains(" is down: ")).collect();
+    assert_eq!(down, ["gateway", "server", "keeper"].map(|name| format!("{name} is down: drained with 2 lines")));
+
+    cluster.mesos(["agents", "undrain", &agent]).run().expect_success();
+    let text = running.wait_for_lines(6, "services that are ready again", |line| line.contains(" is ready: "));
+    let after = text.lines().filter(|line| line.contains(" is ready: ")).skip(3);
+    for (before, after) in before.iter().zip(after) {
+        assert!(after.starts_with(&before[0]) && after.contains(&before[1]), "{after}");
+    }
+    running.ctrl_c();
+    running.wait().expect_success();
+    cluster.stop_and_assert_nothing_left();
+}

@@ -1,6 +1,6 @@
 //! The framework half: one service after the other up, and back down in the opposite order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use mesos_plugin_api::prelude::*;
@@ -19,6 +19,8 @@ pub(crate) struct Scheduler {
     volumes: BTreeMap<String, AgentId>,
     last_task: u64,
     stopping: bool,
+    /// Agents that are wanted back.
+    draining: BTreeSet<AgentId>,
 }
 
 struct Service {
@@ -40,6 +42,14 @@ impl Framework for Scheduler {
             Event::VolumeStatus(status) => self.volume(status, calls),
             Event::Offers(offers) => self.offered(offers.offers, calls),
             Event::Update(update) => self.updated(&update.status, calls),
+            // Its data is there, so nothing can move: those on it, and those that need them, go in order and come back with it.
+            Event::InverseOffers(offers) => {
+                for offer in offers.inverse_offers {
+                    calls.accept_inverse_offer(offer.id);
+                    self.draining.insert(offer.agent_id);
+                }
+                self.stop_last(calls);
+            }
             Event::Signal(_) => {
                 self.stopping = true;
                 self.stop_last(calls);
@@ -52,7 +62,7 @@ impl Framework for Scheduler {
 impl Scheduler {
     pub(crate) fn new(services: Vec<String>) -> Self {
         let services = services.into_iter().map(|name| Service { name, state: State::Down }).collect();
-        Self { services, volumes: BTreeMap::new(), last_task: 0, stopping: false }
+        Self { services, volumes: BTreeMap::new(), last_task: 0, stopping: false, draining: BTreeSet::new() }
     }
 
     fn volume(&mut self, status: VolumeStatus, calls: &mut Calls) {
@@ -72,6 +82,8 @@ impl Scheduler {
             let next = self.services.get(ready).filter(|next| next.state == State::Down && !self.stopping);
             let name = next.map(|next| next.name.clone()).unwrap_or_default();
             let part = &offer.parts[0];
+            // It is offered again.
+            self.draining.remove(&part.agent_id);
             let on_volume = part.volume.as_ref().filter(|volume| volume.name == name && !name.is_empty());
             let reserve = match on_volume {
                 Some(volume) => Some(volume.reserved.clone()).filter(|reserved| part.resources.contains(reserved)),
@@ -119,15 +131,19 @@ impl Scheduler {
             calls.stdout(format!("{} is ready: {}\n", service.name, status.message()));
             service.state = State::Ready(id.to_string());
         }
-        match self.stopping {
-            true => self.stop_last(calls),
-            false => calls.revive(),
+        self.stop_last(calls);
+        if !self.stopping {
+            calls.revive();
         }
     }
 
-    /// One at a time, the last one first.
+    /// One at a time, the last one first; of a drain as far as the first one that it hits.
     fn stop_last(&mut self, calls: &mut Calls) {
-        let last = self.services.iter_mut().rev().find(|service| service.state != State::Down);
+        let leaves = |service: &Service| self.volumes.get(&service.name).is_some_and(|on| self.draining.contains(on));
+        let up = |service: &Service| service.state != State::Down;
+        let first = self.services.iter().position(|service| self.stopping || (up(service) && leaves(service)));
+        let Some(first) = first else { return };
+        let last = self.services[first..].iter_mut().rev().find(|service| service.state != State::Down);
         match last.map(|service| (&mut service.state, service.name.clone())) {
             None => calls.finish(0, None),
             Some((State::Draining(_) | State::Down, _)) => {}

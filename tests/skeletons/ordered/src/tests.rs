@@ -49,3 +49,25 @@ fn a_service_comes_back_on_its_volume_and_port() {
     assert_eq!(tasks[0].data(), b"keeper 31007");
     assert_eq!(master.volumes().len(), 1, "no other was made");
 }
+
+#[test]
+fn what_is_on_a_drained_agent_goes_in_order_and_comes_back_with_it() {
+    let mut master = master();
+    for task in ["keeper-1", "server-2"] {
+        master.offer();
+        master.update(&task.into(), TaskState::TaskRunning);
+    }
+    master.drain_agent(&"A1".into(), Time(60_000_000_000));
+    let killed = |call: &Call| if let Call::Kill(kill) = call { Some(kill.task_id.to_string()) } else { None };
+    assert_eq!(master.calls.iter().filter_map(killed).collect::<Vec<_>>(), ["server-2"]);
+    assert!(master.calls.iter().any(|call| matches!(call, Call::AcceptInverseOffers(_))));
+    master.update(&"server-2".into(), TaskState::TaskKilled);
+    assert_eq!(master.calls.iter().filter_map(killed).collect::<Vec<_>>(), ["server-2", "keeper-1"]);
+    master.update(&"keeper-1".into(), TaskState::TaskKilled);
+    assert_eq!(master.finished, None, "it waits for its volumes");
+    master.offer();
+    assert!(live(&master).is_empty());
+    master.undrain_agent(&"A1".into());
+    master.offer();
+    assert_eq!(live(&master), ["keeper-3"]);
+}
