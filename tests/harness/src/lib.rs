@@ -5,6 +5,7 @@
 //! Network           machines: a hub namespace with a bridge, a namespace for each agent
 //! Mesos, Cmd        the binary under test in a home of its own; commands with a deadline
 //! Cluster           master and agents on these machines, ended whole when it goes out of scope
+//! Systemd           a systemd of a test's own, with no units but its
 //! ```
 //! Everything of one test lies in one temporary folder whose name is unique, so that whatever a test left running can be found by
 //! that name, and by nothing else.
@@ -25,6 +26,7 @@ pub mod disk;
 pub mod mesos;
 pub mod network;
 pub mod processes;
+pub mod systemd;
 pub mod web;
 
 pub use cluster::Cluster;
@@ -32,4 +34,5 @@ pub use command::{Cmd, Finished, Running};
 pub use mesos::Mesos;
 pub use mpi::Mpi;
 pub use skip::Skip;
+pub use systemd::Systemd;
 pub use web::WebServer;

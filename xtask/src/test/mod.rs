@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! fmt ─ clippy ─ build ─ unit ─ fuzz ─ simulation ─ harness ─ doc ─ tidy ─ parts ─ run ─ plugins ─ golden ─ bad_input ─ lifecycle
-//!     ─ volumes ─ skeletons ─ failover ─ drain ─ recovery ─ mpi
+//!     ─ volumes ─ skeletons ─ failover ─ drain ─ recovery ─ units ─ mpi
 //! ```
 
 use std::path::Path;
@@ -78,14 +78,27 @@ const STEPS: &[Step] = &[
     Step { name: "failover", action: Action::Integration },
     Step { name: "drain", action: Action::Integration },
     Step { name: "recovery", action: Action::Integration },
+    Step { name: "units", action: Action::Integration },
     Step { name: "mpi", action: Action::Turns },
 ];
 
 /// What takes minutes, or is no test but must go on working: only with `--all`, or by name.
-const LONG_STEPS: &[Step] = &[Step {
-    name: "measured",
-    action: Action::Check(&["run", "--quiet", "--package", "mesos-host", "--example", "control_plane", "2000", "2"]),
-}];
+const LONG_STEPS: &[Step] = &[
+    Step { name: "systemd", action: Action::Integration },
+    Step {
+        name: "measured",
+        action: Action::Check(&[
+            "run",
+            "--quiet",
+            "--package",
+            "mesos-host",
+            "--example",
+            "control_plane",
+            "2000",
+            "2",
+        ]),
+    },
+];
 
 /// Runs the steps that the filter leaves. True if nothing failed.
 ///
