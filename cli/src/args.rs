@@ -108,9 +108,10 @@ pub fn parse_error(error: &clap::Error) -> Result<i32> {
 /// What the parts of the host log goes to standard error: warnings, with `-v` more. `MESOS_LOG` counts before.
 fn start_log(context: &Context, word: &str) {
     let daemon = matches!(word, "master" | "agent");
+    // ZooKeeper's client says each attempt; we say what matters once.
     let level = match context.verbosity() {
-        0 if daemon => "info",
-        0 => "warn",
+        0 if daemon => "info,zookeeper_client=off",
+        0 => "warn,zookeeper_client=off",
         1 => "info,mesos=debug,mesos_host=debug",
         _ => "debug,mesos=trace,mesos_host=trace",
     };

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use harness::{Cluster, Mpi, Running, or_skip, poll, programs};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// How long things may take on a slow and busy machine.
 const SOON: Duration = Duration::from_secs(30);
@@ -49,6 +50,12 @@ impl Env {
         let agent = self.agent.take().expect("it runs");
         agent.signal(Signal::SIGKILL);
         agent.wait();
+    }
+
+    fn kill_launcher(&self) -> i32 {
+        let pid = self.launcher().expect("a launcher runs");
+        kill(Pid::from_raw(pid), Signal::SIGKILL).expect("it is ours");
+        pid
     }
 
     fn launcher(&self) -> Option<i32> {
@@ -168,5 +175,135 @@ fn an_mpi_job_goes_on_when_its_agent_is_killed() {
     running.ctrl_c();
     running.wait().expect_code(130);
     env.wait_for_tasks(&[]);
+    env.stop();
+}
+
+#[test]
+fn a_task_goes_on_when_the_launcher_is_killed_and_how_it_ends_is_not_invented() {
+    let env = Env::new();
+    let running = env.waiting(0);
+    let before = env.kill_launcher();
+    poll::until(SOON, "another launcher", || env.launcher().filter(|pid| *pid != before));
+    env.open_gate();
+    let ended = running.wait();
+    same_process(&ended.stdout);
+    assert_ne!(ended.code, Some(0), "nobody knows that: {ended}");
+    assert!(ended.stderr.contains("no longer says how"), "{ended}");
+    env.stop();
+}
+
+#[test]
+fn a_task_goes_on_when_agent_and_launcher_are_killed_and_can_be_ended() {
+    let mut env = Env::new();
+    let mut running = env.cluster.mesos(["run", "--", "sh", "-c", "echo up $$; sleep 600 & wait"]).start();
+    running.wait_for_lines(1, "its first line", |line| line.starts_with("up "));
+    let tasks = env.cluster.ids("tasks");
+    env.kill_agent();
+    env.kill_launcher();
+    env.start_agent(&[]);
+    env.wait_for_agent();
+    env.wait_for_tasks(&tasks);
+    running.ctrl_c();
+    running.wait().expect_code(130);
+    env.wait_for_tasks(&[]);
+    env.stop();
+}
+
+#[test]
+fn a_local_cluster_that_lost_its_launchers_leaves_nothing_behind() {
+    let cluster = Cluster::up(1);
+    let mut running = cluster.mesos(["run", "--", "sh", "-c", "echo up; sleep 600 & wait"]).start();
+    running.wait_for_lines(1, "its first line", |line| line == "up");
+    let is_launcher = |process: &harness::processes::Process| process.command.starts_with("mesos-launcher");
+    let launcher = cluster.home.processes().into_iter().find(is_launcher).expect("one runs").pid;
+    kill(Pid::from_raw(launcher), Signal::SIGKILL).expect("it is ours");
+    cluster.stop_and_assert_nothing_left();
+}
+
+#[test]
+fn term_leaves_tasks_to_the_next_agent() {
+    let mut env = Env::new();
+    let running = env.waiting(7);
+    let tasks = env.cluster.ids("tasks");
+    env.agent.take().expect("it runs").stop().expect_success();
+    env.start_agent(&["--attributes", "rack:r2", "--resources", "cpus:8;mem:8192"]);
+    env.wait_for_agent();
+    env.wait_for_tasks(&tasks);
+    let agents = env.cluster.mesos(["agents", "--output", "json"]).run().expect_success().stdout;
+    assert!(agents.contains("r2") && agents.contains("8192"), "more, and another attribute: {agents}");
+    env.open_gate();
+    same_process(&running.wait().expect_code(7).stdout);
+    env.stop();
+}
+
+#[test]
+fn an_agent_that_would_have_less_than_its_tasks_says_what_to_drain() {
+    let mut env = Env::new();
+    let running = env.waiting(7);
+    env.kill_agent();
+    let less = env.agent_with(&env.work_dir(), &["--resources", "cpus:0.01;mem:1"]);
+    less.wait().expect_error(&["drain", "cpus"]);
+    env.start_agent(&[]);
+    env.open_gate();
+    same_process(&running.wait().expect_code(7).stdout);
+    env.stop();
+}
+
+#[test]
+fn a_copied_work_folder_is_refused() {
+    let mut env = Env::new();
+    env.kill_agent();
+    let copy = env.cluster.home.folder().join("copy");
+    fs::create_dir(&copy).expect("our folder");
+    fs::copy(env.work_dir().join("checkpoints"), copy.join("checkpoints")).expect("it is there");
+    env.agent_with(&copy, &[]).wait().expect_error(&["was copied", "checkpoints"]);
+    let machine = env.cluster.home.file("machine-id", "another\n").display().to_string();
+    if Path::new("/etc/machine-id").exists() {
+        let other = env.agent_with(&env.work_dir(), &["--machine-id-file", &machine]);
+        other.wait().expect_error(&["was copied", "machine"]);
+    }
+    env.start_agent(&[]);
+    env.wait_for_agent();
+    env.stop();
+}
+
+#[test]
+fn after_a_reboot_tasks_are_lost_once() {
+    let mut env = Env::new();
+    let running = env.waiting(7);
+    let task: i32 = running.stdout().split_whitespace().nth(1).and_then(|pid| pid.parse().ok()).expect("it said so");
+    env.kill_agent();
+    env.kill_launcher();
+    kill(Pid::from_raw(task), Signal::SIGKILL).expect("it is ours");
+    let boot = env.cluster.home.file("boot-id", "another\n").display().to_string();
+    env.start_agent(&["--boot-id-file", &boot]);
+    let ended = running.wait();
+    assert!(ended.code != Some(0) && ended.stderr.contains("started anew"), "{ended}");
+    env.wait_for_tasks(&[]);
+    env.kill_agent();
+    env.start_agent(&["--boot-id-file", &boot]);
+    env.wait_for_agent();
+    env.stop();
+}
+
+#[test]
+fn damage_costs_one_task_and_a_cut_costs_nothing() {
+    let mut env = Env::new();
+    let (kept, lost) = (env.waiting(7), env.waiting(41));
+    env.kill_agent();
+    let path = env.work_dir().join("checkpoints");
+    let mut bytes = fs::read(&path).expect("it is there");
+    let at = bytes.windows(7).position(|text| text == b"exit 41").expect("the task's command is in its record");
+    bytes[at] ^= 1;
+    bytes.extend(b"MCP1 cut");
+    fs::write(&path, bytes).expect("our folder");
+    env.start_agent(&[]);
+    let ended = lost.wait();
+    assert!(ended.code.is_some_and(|code| code != 0 && code != 41), "{ended}");
+    env.open_gate();
+    same_process(&kept.wait().expect_code(7).stdout);
+    let said = env.agent.as_ref().expect("it runs").stderr();
+    let path = path.display().to_string();
+    assert!(said.contains("is damaged") && said.contains(&path), "{said}");
     env.stop();
 }

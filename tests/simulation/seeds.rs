@@ -13,4 +13,7 @@ pub const NAMED: &[(&str, u64)] = &[
     ("a scheduler came back to a master that knew nothing of its framework's end", 699),
     ("a teardown waited for an executor whose only task was refused", 929),
     ("offers were made to a scheduler before it was welcome", 867),
+    ("a framework that was taken over forgot the idle executors of its first scheduler", 1388),
+    ("a message was lost when the end of an executor's predecessor was heard of late", 2731),
+    ("a master was paused again, for shorter, and what it wanted kept was overtaken", 3987),
 ];

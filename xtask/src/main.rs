@@ -91,7 +91,7 @@ fn command() -> Command {
             Arg::new("name")
                 .num_args(0..)
                 .value_name("NAME")
-                .help("Only these: tasks, latency, control, allocator, mpi"),
+                .help("Only these: tasks, latency, control, failover, allocator, mpi"),
         );
     let fuzz = Command::new("fuzz")
         .about("Look for bytes on which a target of tests/fuzz does not hold")

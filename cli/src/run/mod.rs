@@ -190,6 +190,9 @@ impl RunFramework {
         // Seen before, and ended then.
         let Some(live) = self.live.get_mut(&status.task_id) else { return };
         let state = status.state();
+        let unreachable = state == TaskState::TaskUnreachable;
+        let newly_unreachable = unreachable && !live.unreachable;
+        live.unreachable = unreachable;
         let ran = state == TaskState::TaskRunning || status.exit.is_some();
         if ran && self.job.follow && live.output == Output::Unseen {
             live.output = Output::Waits;
@@ -199,12 +202,10 @@ impl RunFramework {
             calls.progress(Progress { id: WAITING_BAR.into(), end: Some(true), ..Progress::default() });
         }
         // It may run on where nobody sees it. Whoever wants to end doesn't wait for it; it ends when it is seen again.
-        let unreachable = state == TaskState::TaskUnreachable;
-        if unreachable && !self.killing && !live.unreachable {
+        if newly_unreachable && !self.killing {
             let why = why(status);
             calls.stderr(format!("mesos: task {} may still run: {why}; waiting for its end\n", status.task_id));
         }
-        live.unreachable = unreachable;
         // A master that doesn't know the task any more won't say anything else of it.
         if (unreachable && self.killing) || state.is_terminal() || state == TaskState::TaskUnknown {
             self.ended(now, status, calls);

@@ -6,6 +6,7 @@
 //!                     └─ only while a framework that was shut down still holds what it needs
 //! ```
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,8 @@ use std::time::Duration;
 use mesos_plugin_api::Time;
 use mesos_plugin_api::resources::Shortage;
 use mesos_plugin_api::v1::{
-    ExitStatus, FrameworkId, FrameworkInfo, Reason, Resources, TaskId, TaskInfo, TaskState, TaskStatus, VolumeMount,
+    ExecutorId, ExitStatus, FrameworkId, FrameworkInfo, Reason, Resources, TaskId, TaskInfo, TaskState, TaskStatus,
+    VolumeMount,
 };
 
 use super::core::{After, Agent, Framework};
@@ -101,6 +103,10 @@ impl Task {
         }
     }
 
+    fn wants(&self, executor: &ExecutorId) -> bool {
+        self.info.executor.as_ref().is_some_and(|wanted| wanted.id == *executor)
+    }
+
     pub(super) fn is_preparing(&self) -> bool {
         self.phase == Phase::Preparing
     }
@@ -140,6 +146,7 @@ impl Agent {
         }
         let framework = Arc::new(run.framework);
         let over_by = run.over_within_ms.map(|within| out.now + Duration::from_millis(within));
+        let gone = self.gone_executors(&framework_id, run.running_executors);
         let mut admitted = Vec::new();
         for task in run.tasks {
             if !self.by_task.contains_key(&(framework_id.clone(), task.id.clone())) {
@@ -151,9 +158,26 @@ impl Agent {
             let info = self.tasks[&id].info.clone();
             match self.problem(&framework_id, &info) {
                 Some(verdict) => self.refuse(id, verdict, out),
+                None if info.executor.as_ref().is_some_and(|executor| gone.contains(&executor.id)) => {
+                    let message = "its executor had ended when it came; launch the task again";
+                    self.drop_task(id, Verdict::new(TaskState::TaskDropped, Reason::ExecutorTerminated, message), out);
+                }
                 None => self.place(id, out),
             }
         }
+    }
+
+    /// Executors that the master has counted and that have ended since. It hears of it, and counts them no more: were they launched
+    /// again, nobody would know what they use.
+    fn gone_executors(&self, framework_id: &FrameworkId, counted: Vec<ExecutorId>) -> BTreeSet<ExecutorId> {
+        let wanted = |executor: &ExecutorId| {
+            let queued = self.queue.iter().filter_map(|id| self.tasks.get(id));
+            queued.filter(|task| task.framework_id == *framework_id).any(|task| task.wants(executor))
+        };
+        let is_here = |executor: &ExecutorId| {
+            self.by_executor.contains_key(&(framework_id.clone(), executor.clone())) || wanted(executor)
+        };
+        counted.into_iter().filter(|executor| !is_here(executor)).collect()
     }
 
     fn admit(
@@ -361,6 +385,11 @@ impl Agent {
     }
 
     fn refuse(&mut self, id: LocalId, verdict: Verdict, out: &mut Out) {
+        self.drop_task(id, verdict, out);
+        self.tell_if_never_launched(id, out);
+    }
+
+    fn drop_task(&mut self, id: LocalId, verdict: Verdict, out: &mut Out) {
         let status = self.verdict_status(id, verdict, out.now);
         let task = self.tasks.get_mut(&id).expect("admitted");
         assert_eq!(task.phase, Phase::Queued, "only what has no resources is refused");
@@ -368,7 +397,6 @@ impl Agent {
         self.timers.cancel(Timer::MaxDuration(id));
         self.persist(Checkpoint::Refused { id, task: self.task_launch(id) }, After::Nothing, out);
         self.publish(id, status, out);
-        self.tell_if_never_launched(id, out);
     }
 
     /// The master counts an executor from its first task on: if that is refused and no other wants it, there is none.
@@ -376,10 +404,7 @@ impl Agent {
         let task = &self.tasks[&refused];
         let Some(executor) = &task.info.executor else { return };
         let key = (task.framework_id.clone(), executor.id.clone());
-        let wants = |other: &Task| {
-            let same = other.info.executor.as_ref().is_some_and(|other| other.id == key.1);
-            other.phase == Phase::Queued && other.framework_id == key.0 && same
-        };
+        let wants = |other: &Task| other.phase == Phase::Queued && other.framework_id == key.0 && other.wants(&key.1);
         if !self.is_registered() || self.by_executor.contains_key(&key) || self.tasks.values().any(wants) {
             return;
         }

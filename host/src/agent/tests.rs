@@ -4,5 +4,6 @@ mod connection;
 mod env;
 mod executors;
 mod hostile;
+mod recovery;
 mod tasks;
 mod volumes;

@@ -103,14 +103,14 @@ impl Runner {
             let state = scheduler::VolumeState::VolumeRefused.into();
             let (agent_id, name) = (create.agent_id, create.name);
             let status = scheduler::VolumeStatus { agent_id, name, state, message, ..Default::default() };
-            self.give(now, HalfEvent::VolumeStatus(status), effects);
+            self.for_next_turn.push_back(HalfEvent::VolumeStatus(status));
         }
         for task in accept.tasks {
             let message = "an offer it was to run on had been rescinded";
             let status = TaskStatus::new(task.id, TaskState::TaskDropped);
             let mut status = status.because(Source::Master, Reason::InvalidOffers, message).at(now);
             status.agent_id = Some(task.agent_id);
-            self.give(now, HalfEvent::Update(scheduler::Update { status }), effects);
+            self.for_next_turn.push_back(HalfEvent::Update(scheduler::Update { status }));
         }
     }
 

@@ -9,7 +9,7 @@
 //!                             ◀──(e,7)──       what no scheduler has acknowledged; e names the executor's process
 //! ```
 //!
-//! A scheduler numbers from 1 on for each executor; incarnations and numbers are compared as pairs. Each message says up to where
+//! A scheduler numbers in one row for each executor; incarnations and numbers are compared as pairs. Each message says up to where
 //! none comes again (`settled`), so that whoever takes over, at either end, knows where to begin.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -34,6 +34,9 @@ pub(super) struct Channels {
     peers: BTreeMap<Key, Peer>,
     /// Up to where executors were heard that are gone, in the order of their end.
     gone: VecDeque<(Key, (Option<u64>, u64))>,
+    /// The highest number that one of those was sent. What is numbered anew goes on behind it: word of an executor's end may come
+    /// late, when another of its name has taken what was numbered before.
+    numbered_for_gone: u64,
 }
 
 #[derive(Debug, Default)]
@@ -197,6 +200,7 @@ impl Channels {
         let gone: Vec<Key> = self.peers.keys().filter(|key| gone(key)).cloned().collect();
         let forget = |key: Key| {
             let peer = self.peers.remove(&key).expect("it was listed a line above");
+            self.numbered_for_gone = self.numbered_for_gone.max(peer.last_numbered);
             if peer.from.is_some() {
                 self.gone.push_back((key.clone(), (peer.from, peer.last_received)));
             }
@@ -210,11 +214,11 @@ impl Channels {
 
     /// An executor that comes back with its agent goes on where it was: what it says again was heard.
     fn peer(&mut self, key: Key) -> &mut Peer {
-        let gone = &mut self.gone;
+        let (gone, last_numbered) = (&mut self.gone, self.numbered_for_gone);
         self.peers.entry(key).or_insert_with_key(|key| {
             let known = gone.iter().position(|(gone, _)| gone == key).and_then(|at| gone.remove(at));
             let (from, last_received) = known.map(|(_, position)| position).unwrap_or_default();
-            Peer { from, last_received, ..Peer::default() }
+            Peer { from, last_received, last_numbered, ..Peer::default() }
         })
     }
 }

@@ -24,7 +24,7 @@ pub mod shell;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use mesos_plugin_api::framework::{Event as HalfEvent, Follow, Output, Progress, Started};
@@ -101,6 +101,8 @@ pub struct Runner {
     ended: bool,
     /// For the half, from before it was started.
     early: Vec<HalfEvent>,
+    /// What follows from the half's own calls. Were it given at once, a half that always calls again would never end.
+    for_next_turn: VecDeque<HalfEvent>,
     offers: BTreeSet<OfferId>,
     suppressed: bool,
     gangs: BTreeMap<String, GangRequest>,
@@ -137,6 +139,7 @@ impl Runner {
             started: false,
             ended: false,
             early: Vec::new(),
+            for_next_turn: VecDeque::new(),
             offers: BTreeSet::new(),
             suppressed: false,
             gangs: BTreeMap::new(),
@@ -185,7 +188,8 @@ impl Runner {
     /// When [`Event::DeadlinePassed`] is due at the latest.
     pub fn deadline(&self) -> Option<Time> {
         let resend = self.connected.then(|| self.channels.due_at(RESEND_AFTER)).flatten();
-        self.timers.values().copied().chain(resend).min()
+        let at_once = (!self.for_next_turn.is_empty()).then(Time::default);
+        self.timers.values().copied().chain(resend).chain(at_once).min()
     }
 
     /// Of the newest master that it has heard of; goes with everything that it sends.
@@ -194,6 +198,8 @@ impl Runner {
     }
 
     fn pass_deadlines(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        let turn = std::mem::take(&mut self.for_next_turn);
+        turn.into_iter().for_each(|event| self.give(now, event, effects));
         // Timers that a timer's event sets for now fire in the next turn, so that the loop ends.
         let due: Vec<(Time, u64)> = {
             let mut due: Vec<_> = self.timers.iter().filter(|(_, at)| **at <= now).map(|(id, at)| (*at, *id)).collect();

@@ -321,6 +321,48 @@ fn what_an_executor_says_again_after_its_agent_was_lost_is_not_heard_twice() {
 }
 
 #[test]
+fn the_next_message_is_new_to_an_executor_whose_predecessors_end_is_heard_of_late() {
+    let mut env = TestEnv::new();
+    let say = |data: u8| {
+        let (agent_id, executor_id) = ("A1".into(), "E1".into());
+        HalfCall::Message(scheduler::Message { agent_id, executor_id, data: vec![data], ..Default::default() })
+    };
+    let mut said = |call: HalfCall| {
+        env.answers([call]);
+        let effects = env.handle(Event::ForHalf(HalfEvent::Signal(Signal { number: 10 })));
+        let failure =
+            scheduler::Failure { agent_id: "A1".into(), executor_id: Some("E1".into()), exit: None, message: None };
+        env.master(MasterEvent::Failure(failure));
+        effects.into_iter().find_map(|effect| match effect {
+            Effect::Call(Call::Message(message)) => Some((message.seq(), message.settled())),
+            _ => None,
+        })
+    };
+    assert_eq!(said(say(1)), Some((1, 0)));
+    // The one that took the first may be the one that lives.
+    assert_eq!(said(say(2)), Some((2, 1)));
+}
+
+/// A half that always accepts the same offer.
+struct Stubborn;
+
+impl Framework for Stubborn {
+    fn on_event(&mut self, _now: Time, _event: HalfEvent, calls: &mut Calls) {
+        calls.push(launch("O1", "t"));
+    }
+}
+
+#[test]
+fn a_half_that_accepts_a_stale_offer_for_ever_lets_others_have_their_turn() {
+    let mut env = TestEnv::new();
+    env.runner.half = Box::new(Stubborn);
+    env.handle(Event::ForHalf(HalfEvent::Signal(Signal { number: 10 })));
+    assert!(env.runner.deadline().is_some_and(|due| due <= env.now), "it hears of the dropped task in the next turn");
+    let effects = env.handle(Event::DeadlinePassed);
+    assert!(effects.len() < 10, "{effects:?}");
+}
+
+#[test]
 fn timers_fire_once_at_their_time() {
     let mut env = TestEnv::new();
     let at = env.now + Duration::from_secs(1);

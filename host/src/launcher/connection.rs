@@ -30,8 +30,19 @@ pub enum Request {
     List,
     /// Forgets a container that has ended.
     Release { container: String },
+    /// Takes over the container of a launcher that died; see [`Adoption`]. What could be found is in the next `Listing`.
+    Adopt(Adoption),
     /// Kills everything and ends the launcher.
     Shutdown,
+}
+
+/// A container whose launcher died.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Adoption {
+    /// Its name.
+    pub container: String,
+    /// Its main process and when that started; `None` where nobody knows, and it is looked for by its environment.
+    pub main: Option<(i32, u64)>,
 }
 
 /// Whom a signal is for.
@@ -260,6 +271,7 @@ pub(super) fn pack(requests: impl IntoIterator<Item = Request>) -> io::Result<Ve
         let (fds, bytes) = match &request {
             Request::Launch(spec) => (spec.fds.len() + 4, INLINE_BYTES_MAX + 64),
             Request::Signal { container, .. } | Request::Release { container } => (0, container.len() + 64),
+            Request::Adopt(adoption) => (0, adoption.container.len() + 64),
             Request::List | Request::Shutdown => (0, 64),
         };
         if fds > PACKET_FDS_MAX || bytes > PACKET_BYTES_MAX {
@@ -300,6 +312,10 @@ fn to_wire(request: Request, packet: &mut OutPacket) -> io::Result<Wire> {
         }
         Request::List => Wire::List(proto::List {}),
         Request::Release { container } => Wire::Release(proto::Release { container }),
+        Request::Adopt(Adoption { container, main }) => {
+            let (pid, start_time) = main.unwrap_or_default();
+            Wire::Adopt(proto::Adopt { container, pid, start_time })
+        }
         Request::Shutdown => Wire::Shutdown(proto::Shutdown {}),
     })
 }

@@ -1,12 +1,13 @@
 //! The launcher's memory: every container until it is released, and how its messages look.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::failure::Failure;
 use super::plan::Inherited;
+use super::processes::start_time as start_time_of;
 use super::proto::{self, event::Event as Wire, listed};
 
 /// Containers that are not released, at most.
@@ -25,6 +26,8 @@ pub(super) struct Container {
     pub children: Vec<u64>,
     pub inherit: Option<Arc<Inherited>>,
     pub keep_orphans: bool,
+    /// Of a main process that another launcher has launched: it isn't our child.
+    pub adopted: Option<OwnedFd>,
     pub state: State,
 }
 
@@ -56,7 +59,8 @@ pub(super) enum State {
 /// How a main process ended, as wait4 tells it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Exit {
-    pub status: i32,
+    /// Only its parent is told.
+    pub status: Option<i32>,
     pub user_us: u64,
     pub system_us: u64,
     pub max_rss_bytes: u64,
@@ -69,6 +73,7 @@ pub(super) struct Containers {
     by_name: HashMap<String, u64>,
     /// Main processes that were not reaped.
     by_pid: HashMap<i32, u64>,
+    adopted: BTreeSet<u64>,
     key_last: u64,
 }
 
@@ -88,9 +93,20 @@ impl Containers {
     pub(super) fn remove(&mut self, key: u64) {
         let Some(container) = self.by_key.remove(&key) else { return };
         self.by_name.remove(&container.name);
+        self.adopted.remove(&key);
         if let Some(parent) = container.parent.and_then(|parent| self.by_key.get_mut(&parent)) {
             parent.children.retain(|&child| child != key);
         }
+    }
+
+    /// Remembered apart: there are none, mostly.
+    pub(super) fn adopted(&self) -> impl Iterator<Item = (u64, &Container)> {
+        self.adopted.iter().filter_map(|key| Some((*key, self.by_key.get(key)?)))
+    }
+
+    pub(super) fn adopt(&mut self, key: u64, pidfd: OwnedFd) {
+        self.get_mut(key).adopted = Some(pidfd);
+        self.adopted.insert(key);
     }
 
     pub(super) fn named(&self, name: &str) -> Option<u64> {
@@ -140,11 +156,17 @@ impl Containers {
 impl Container {
     pub(super) fn new(name: String, parent: Option<u64>, keep_orphans: bool) -> Self {
         let state = State::Launching { signal: None };
-        Self { name, parent, children: Vec::new(), inherit: None, keep_orphans, state }
+        Self { name, parent, children: Vec::new(), inherit: None, keep_orphans, adopted: None, state }
     }
 
     pub(super) fn is_live(&self) -> bool {
         matches!(self.state, State::Launching { .. } | State::Running { .. } | State::Ending { .. })
+    }
+
+    /// The main process that runs. The number of one that isn't our child may be another's already.
+    pub(super) fn main_process(&self) -> Option<i32> {
+        let State::Running { pid, start_time } = self.state else { return None };
+        (self.adopted.is_none() || start_time_of(pid) == Some(start_time)).then_some(pid)
     }
 
     /// Whether the main process has ended, or never ran.
@@ -204,15 +226,16 @@ pub(super) fn launched(container: String, pid: i32, start_time: u64) -> proto::L
 
 impl Exit {
     pub(super) fn message(&self, container: String, leftover: u32, alone: bool) -> proto::Exited {
-        let status = if libc::WIFSIGNALED(self.status) {
-            proto::exited::Status::Signal(libc::WTERMSIG(self.status))
-        } else {
-            proto::exited::Status::Code(libc::WEXITSTATUS(self.status))
+        let signalled = self.status.filter(|status| libc::WIFSIGNALED(*status));
+        let status = match (self.status, signalled) {
+            (None, _) => proto::exited::Status::Unknown(true),
+            (_, Some(status)) => proto::exited::Status::Signal(libc::WTERMSIG(status)),
+            (Some(status), None) => proto::exited::Status::Code(libc::WEXITSTATUS(status)),
         };
         proto::Exited {
             container,
             status: Some(status),
-            core_dumped: libc::WIFSIGNALED(self.status) && libc::WCOREDUMP(self.status),
+            core_dumped: signalled.is_some_and(|status| libc::WCOREDUMP(status)),
             user_us: self.user_us,
             system_us: self.system_us,
             max_rss_bytes: self.max_rss_bytes,

@@ -21,6 +21,7 @@ mod spec;
 mod start;
 mod wire;
 
+mod adoption;
 mod channel;
 mod containers;
 mod failure;
@@ -40,7 +41,7 @@ pub mod output;
 pub mod fuzz;
 
 pub use client::{LauncherClient, LauncherEvents};
-pub use connection::{AgentLoss, CHANNEL_VARIABLE, Connection, ConnectionError, Launcher, Request, Scope};
+pub use connection::{Adoption, AgentLoss, CHANNEL_VARIABLE, Connection, ConnectionError, Launcher, Request, Scope};
 pub use event::{Event, ExitStatus, Exited, LaunchFailed, Launched, Listed, Step};
 pub use plan::CONTAINER_VARIABLE;
 pub use spec::{ExtraFd, LaunchSpec, Rlimit, User};

@@ -76,6 +76,26 @@ pub(super) fn marks(pid: i32) -> Option<Marks> {
     Some(Marks { session, container, keep: value(KEEP_VARIABLE).is_some() })
 }
 
+/// The main process of a container, by the mark in its environment: it leads its session.
+pub(super) fn leader_of(container: &str) -> Option<i32> {
+    all().find(|&pid| {
+        marks(pid).is_some_and(|marks| marks.session == pid && marks.container.as_deref() == Some(container))
+    })
+}
+
+/// What belongs to a container, by its session or by the mark in its environment, or to what an executor in it has launched.
+pub(super) fn strays_of(container: &str, session: i32) -> Vec<i32> {
+    let is_of = |name: &str| name.strip_prefix(container).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let belongs = |marks: Marks| marks.session == session || marks.container.as_deref().is_some_and(is_of);
+    all().filter(|&pid| pid != std::process::id() as i32 && marks(pid).is_some_and(belongs)).collect()
+}
+
+/// Every process that can be seen now.
+fn all() -> impl Iterator<Item = i32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
 /// Clock ticks between boot and the start of a process.
 pub(crate) fn start_time(pid: i32) -> Option<u64> {
     stat(pid)?.fields().nth(19)?.parse().ok()

@@ -28,7 +28,7 @@ pub(super) struct Orphans {
     /// Children that were reaped before their launch was told.
     early: BTreeMap<i32, Exit>,
     /// When to look again at one whose environment could not be read.
-    look_again: Option<Instant>,
+    pub(super) look_again: Option<Instant>,
 }
 
 struct Orphan {
@@ -163,7 +163,7 @@ impl Server {
         self.forget_if_nobodys(key);
     }
 
-    fn on_exit(&mut self, key: u64, exit: Exit) {
+    pub(super) fn on_exit(&mut self, key: u64, exit: Exit) {
         self.containers.set_ending(key, exit, Instant::now() + LEFTOVER_TIMEOUT);
         self.orphans.ending.push(key);
         self.close_channel_of(key);
@@ -207,7 +207,7 @@ impl Server {
         let children =
             self.containers.get(key).children.iter().filter(|&&child| self.containers.get(child).is_live()).count();
         let orphans = if self.containers.get(key).keep_orphans { 0 } else { self.orphans.of(&[key]).len() };
-        let leftover = (orphans + children) as u32;
+        let leftover = (orphans + children + self.kill_strays_of(key)) as u32;
         // One that nothing is known of yet may be of this container.
         if (leftover > 0 || self.orphans.look_again.is_some()) && now < deadline {
             return false;
@@ -296,12 +296,12 @@ impl Server {
         self.look_for_orphans();
         let mut roots = self.orphans.live(|_| true);
         for container in self.containers.by_key.values_mut() {
-            match &mut container.state {
-                State::Launching { signal } => *signal = Some((libc::SIGKILL, Scope::WholeContainer)),
-                State::Running { pid, .. } => roots.push(*pid),
-                State::Ending { .. } | State::Exited { .. } | State::Failed(_) => {}
+            if let State::Launching { signal } = &mut container.state {
+                *signal = Some((libc::SIGKILL, Scope::WholeContainer));
             }
+            roots.extend(container.main_process());
         }
+        roots.extend(self.strays_of(&self.containers.by_key.keys().copied().collect::<Vec<_>>()));
         processes::kill_trees(&roots);
     }
 }
@@ -315,7 +315,7 @@ fn wait_any() -> Option<(i32, Exit)> {
     let pid = unsafe { libc::wait4(-1, &mut status, libc::WNOHANG | libc::__WALL, &mut usage) };
     let micros = |time: libc::timeval| time.tv_sec as u64 * 1_000_000 + time.tv_usec as u64;
     let exit = Exit {
-        status,
+        status: Some(status),
         user_us: micros(usage.ru_utime),
         system_us: micros(usage.ru_stime),
         max_rss_bytes: usage.ru_maxrss as u64 * 1024,

@@ -38,11 +38,12 @@ impl Server {
                 (Role::Stranger, _) => return self.lose(id, "said something before hello"),
                 (Role::Agent, Some(Request::Hello(hello))) => self.on_hello(id, hello),
                 (Role::Agent, Some(Request::Shutdown(_))) => self.stop("asked to by the agent"),
+                (Role::Agent, Some(Request::Adopt(adopt))) => self.on_adopt(&adopt),
                 (_, Some(Request::Launch(launch))) => self.on_launch(id, role, launch, &mut fds),
                 (_, Some(Request::Signal(signal))) => self.on_signal(id, role, signal),
                 (_, Some(Request::List(_))) => self.on_list(id, role),
                 (_, Some(Request::Release(release))) => self.on_release(id, role, &release.container),
-                (Role::Executor(_), Some(Request::Hello(_) | Request::Shutdown(_))) => {
+                (Role::Executor(_), Some(Request::Hello(_) | Request::Shutdown(_) | Request::Adopt(_))) => {
                     self.refuse(id, "", "only an agent may ask for that");
                 }
                 (_, None) => {
@@ -117,7 +118,7 @@ impl Server {
     }
 
     /// A name that nothing can be remembered under.
-    fn check_name(&self, name: &str) -> Result<(), Failure> {
+    pub(super) fn check_name(&self, name: &str) -> Result<(), Failure> {
         let is_odd = |c: char| c == '/' || c.is_control();
         if name.is_empty() || name.len() > NAME_BYTES_MAX || name.contains(is_odd) {
             let name: String = name.chars().take(60).collect();
@@ -187,17 +188,18 @@ impl Server {
         };
         let mut roots = Vec::new();
         for &key in &keys {
-            match &mut self.containers.get_mut(key).state {
-                State::Launching { signal: pending } => *pending = Some((signal, scope)),
-                State::Running { pid, .. } => roots.push(*pid),
-                State::Ending { .. } | State::Exited { .. } | State::Failed(_) => {}
+            let container = self.containers.get_mut(key);
+            if let State::Launching { signal: pending } = &mut container.state {
+                *pending = Some((signal, scope));
             }
+            roots.extend(container.main_process());
         }
         match (scope, signal) {
             (proto::Scope::MainProcess, _) => roots.into_iter().for_each(|pid| processes::send(pid, signal)),
             (proto::Scope::WholeContainer, _) => {
                 self.look_for_orphans();
                 roots.extend(self.orphans.of(&keys));
+                roots.extend(self.strays_of(&keys));
                 match signal {
                     libc::SIGKILL => processes::kill_trees(&roots),
                     _ => processes::signal_trees(&roots, signal),

@@ -50,6 +50,8 @@ enum Source {
     Signals,
     Done,
     Channel(u64),
+    /// A container that was adopted.
+    Adopted(u64),
 }
 
 impl Server {
@@ -91,12 +93,17 @@ impl Server {
                 std::thread::sleep(BUSY_INTERVAL);
             }
             let ready = self.wait()?;
+            for source in &ready {
+                if let Source::Adopted(key) = source {
+                    self.on_adopted_exit(*key);
+                }
+            }
             self.reap(ready.iter().any(|source| matches!(source, Source::Signals)));
             for source in ready {
                 match source {
                     Source::Listener => self.accept(),
                     Source::Channel(id) => self.read(id, PACKETS_AT_ONCE_MAX),
-                    Source::Signals | Source::Done => {}
+                    Source::Signals | Source::Done | Source::Adopted(_) => {}
                 }
             }
             self.on_time(Instant::now());
@@ -119,7 +126,8 @@ impl Server {
             flags.set(PollFlags::POLLOUT, channel.wants_to_write());
             (channel.socket.as_fd(), flags, Source::Channel(id))
         });
-        let all: Vec<(BorrowedFd, PollFlags, Source)> = fixed.into_iter().chain(channels).collect();
+        let adopted = self.adopted().map(|(key, pidfd)| (pidfd, PollFlags::POLLIN, Source::Adopted(key)));
+        let all: Vec<(BorrowedFd, PollFlags, Source)> = fixed.into_iter().chain(channels).chain(adopted).collect();
         let mut fds: Vec<PollFd> = all.iter().map(|(fd, flags, _)| PollFd::new(*fd, *flags)).collect();
         match poll(&mut fds, self.timeout()) {
             Ok(_) | Err(nix::Error::EINTR) => {}

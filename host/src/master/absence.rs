@@ -186,7 +186,7 @@ impl Master {
             let status = TaskStatus::new(task_id, TaskState::TaskUnreachable);
             let mut status = status.because(Source::Master, Reason::AgentRemoved, message.clone()).at(now);
             status.agent_id = Some(id.clone());
-            status.executor_id = task.info.executor.as_ref().map(|executor| executor.id.clone());
+            status.executor_id = task.info.executor_id();
             task.status = status.clone();
             self.tell(framework_id, event::Event::Update(scheduler::Update { status }), effects);
         }

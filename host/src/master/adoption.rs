@@ -19,7 +19,7 @@ use mesos_plugin_api::v1::{
 
 use super::absence::Absent;
 use super::frameworks::Framework;
-use super::tasks::{Task, ordinary};
+use super::tasks::Task;
 use super::validation::check_framework;
 use super::{Effect, Master, id_prefix};
 use crate::allocator::{self, Used};
@@ -100,7 +100,7 @@ impl Master {
             if let Some(task) = self.adopt_task(now, agent, record) {
                 if !task.resources_returned {
                     let used = |resources, back_by| Used { framework: record.framework_id.clone(), resources, back_by };
-                    adopted.used.push(used(ordinary(&task.info), task.ends_at));
+                    adopted.used.push(used(task.info.ordinary(), task.ends_at));
                     adopted.used.push(used(task.info.reserved(), None));
                 }
                 adopted.tasks.insert((record.framework_id.clone(), record.task.id.clone()));
@@ -134,9 +134,10 @@ impl Master {
             return None;
         }
         let mut task = Task::adopted(now, agent, record);
-        task.kill_wanted = self.held.get_mut(&record.framework_id).and_then(|held| held.kills.remove(&record.task.id));
+        task.kill_wanted =
+            self.held.get_mut(&record.framework_id).and_then(|held| held.kills.remove(&record.task.id)).map(Box::new);
         framework.touched.insert(agent.clone());
-        Some(framework.tasks.entry(record.task.id.clone()).or_insert(task))
+        Some(framework.tasks.entry(record.task.id.clone()).or_insert_with(|| Box::new(task)))
     }
 
     /// A framework asks for tasks, or wants one killed, that aren't known. Whether an agent that isn't back may have them.
@@ -199,7 +200,7 @@ impl Master {
 
     /// Those that are not back are unreachable, at the rate at which agents may be removed.
     pub(super) fn end_recovery(&mut self, now: Time, effects: &mut Vec<Effect>) {
-        if !self.recovery_ends.is_some_and(|ends| ends <= now) {
+        if self.recovery_ends.is_none_or(|ends| ends > now) {
             return;
         }
         let missing = self.recovering.keys().filter(|id| !self.losing.contains(*id)).cloned();

@@ -289,7 +289,9 @@ impl Master {
         };
         match framework.tasks.get(task_id).filter(|task| task.info.agent_id == *agent) {
             None => Some(kill(None)),
-            Some(task) => task.kill_wanted.clone().or_else(|| framework.ending.is_some().then(|| kill(None))),
+            Some(task) => {
+                task.kill_wanted.as_deref().cloned().or_else(|| framework.ending.is_some().then(|| kill(None)))
+            }
         }
     }
 

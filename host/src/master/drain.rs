@@ -272,7 +272,7 @@ impl Master {
             reason: Some(Reason::AgentDraining.into()),
             message: Some(message.to_string()),
         };
-        task.kill_wanted = Some(kill.clone());
+        task.kill_wanted = Some(Box::new(kill.clone()));
         let agent = task.info.agent_id.clone();
         self.tell_agent(&agent, agent_event::Event::KillTask(kill), effects);
     }

@@ -40,7 +40,7 @@ pub(super) struct Framework {
     pub(super) ended: Option<Time>,
     /// Being torn down, and why: its tasks are killed and their ends acknowledged for it.
     pub(super) ending: Option<String>,
-    pub(super) tasks: BTreeMap<TaskId, Task>,
+    pub(super) tasks: BTreeMap<TaskId, Box<Task>>,
     /// Agents that ever ran something of it.
     pub(super) touched: BTreeSet<AgentId>,
     pub(super) gangs: BTreeMap<String, GangRequest>,

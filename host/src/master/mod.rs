@@ -24,6 +24,7 @@ mod authorise;
 mod offers;
 mod validation;
 mod tasks;
+mod description;
 mod volumes;
 mod volume_rows;
 mod messages;

@@ -11,7 +11,7 @@ use mesos_plugin_api::v1::{
     TaskStatus, VolumeMount,
 };
 
-use super::tasks::{Task, ordinary};
+use super::tasks::Task;
 use super::validation::{Terms, check_task};
 use super::volumes::{State, VolumeKey};
 use super::{Effect, Master, authorise, make_id};
@@ -425,15 +425,25 @@ impl Master {
         let over_within_ms = over_within.map(|within| u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
         let mut by_agent: BTreeMap<AgentId, Vec<TaskInfo>> = BTreeMap::new();
         for task in tasks {
-            self.record_launch(now, framework, &task, gang_id.as_deref(), until);
             by_agent.entry(task.agent_id.clone()).or_default().push(task);
         }
         for (agent, tasks) in by_agent {
+            let running_executors = self.running_executors(framework, &agent, &tasks);
+            for task in &tasks {
+                self.record_launch(now, framework, task, gang_id.as_deref(), until);
+            }
             let state = self.frameworks.get_mut(framework).expect("the caller has it");
             state.touched.insert(agent.clone());
-            let run = RunTasks { framework: state.info.clone(), tasks, gang_id: gang_id.clone(), over_within_ms };
+            let (framework, gang_id) = (state.info.clone(), gang_id.clone());
+            let run = RunTasks { framework, tasks, gang_id, over_within_ms, running_executors };
             self.tell_agent(&agent, agent_event::Event::RunTasks(run), effects);
         }
+    }
+
+    fn running_executors(&self, framework: &FrameworkId, agent: &AgentId, tasks: &[TaskInfo]) -> Vec<ExecutorId> {
+        let known = &self.agents[agent].executors;
+        let wanted: BTreeSet<&ExecutorId> = tasks.iter().filter_map(|task| Some(&task.executor.as_ref()?.id)).collect();
+        wanted.into_iter().filter(|id| known.contains_key(&(framework.clone(), (*id).clone()))).cloned().collect()
     }
 
     fn record_launch(
@@ -450,12 +460,12 @@ impl Master {
             let executors = &mut agent.executors;
             executors.entry((framework.clone(), executor.id.clone())).or_insert_with(|| executor.clone());
         }
-        self.use_volumes(now, framework, task);
-        let record = Task::new(now, task, gang_id);
-        let ends_at = record.ends_at;
+        self.use_volumes(now, framework, &task.agent_id, &task.volumes);
+        let record = Box::new(Task::new(now, task, gang_id));
+        let (ends_at, resources) = (record.ends_at, record.info.ordinary());
         self.frameworks.get_mut(framework).expect("the caller has it").tasks.insert(task.id.clone(), record);
         if offered_until.is_some() || ends_at.is_some() {
-            let (framework, agent, resources) = (framework.clone(), task.agent_id.clone(), ordinary(task));
+            let (framework, agent) = (framework.clone(), task.agent_id.clone());
             self.tell_allocator(
                 now,
                 allocator::Event::Launched { framework, agent, resources, offered_until, ends_at },

@@ -249,7 +249,7 @@ fn row(framework_id: &FrameworkId, framework_name: &str, hostname: &str, task: &
     TaskRow {
         framework_id: framework_id.clone(),
         framework_name: framework_name.to_string(),
-        task: task.info.clone(),
+        task: task.info.message(),
         status: task.status.clone(),
         hostname: hostname.to_string(),
         launched_ns: task.launched.as_nanos(),

@@ -3,10 +3,10 @@
 use mesos_plugin_api::Time;
 use mesos_plugin_api::v1::scheduler::{self, event};
 use mesos_plugin_api::v1::{
-    AgentId, CommandInfo, ExecutorId, ExecutorInfo, ExitStatus, FrameworkId, Reason, Resources, Source, TaskId,
-    TaskInfo, TaskState, TaskStatus,
+    AgentId, ExecutorId, ExitStatus, FrameworkId, Reason, Source, TaskId, TaskInfo, TaskState, TaskStatus,
 };
 
+use super::description::Description;
 use super::offers::Back;
 use super::{Effect, Master, TASK_HISTORY_MAX};
 use crate::protocol::{ExecutorEnded, KillTask, ShutdownFramework, StatusUpdate, UpdateAcknowledge, agent_event};
@@ -14,8 +14,7 @@ use crate::protocol::{ExecutorEnded, KillTask, ShutdownFramework, StatusUpdate, 
 /// One task, until its framework has acknowledged its terminal update.
 #[derive(Debug)]
 pub(super) struct Task {
-    /// Without environment and data, which only the agent needs.
-    pub(super) info: TaskInfo,
+    pub(super) info: Description,
     /// The latest that the master heard of.
     pub(super) status: TaskStatus,
     pub(super) gang_id: Option<String>,
@@ -26,7 +25,7 @@ pub(super) struct Task {
     /// When it has ended at the latest, if that is known.
     pub(super) ends_at: Option<Time>,
     /// Sent again when its agent comes back.
-    pub(super) kill_wanted: Option<KillTask>,
+    pub(super) kill_wanted: Option<Box<KillTask>>,
 }
 
 /// One line of the history.
@@ -40,7 +39,7 @@ pub(super) struct EndedTask {
 
 impl Task {
     pub(super) fn new(now: Time, task: &TaskInfo, gang_id: Option<&str>) -> Self {
-        let info = shown(task);
+        let info = Description::of(task);
         let mut status = TaskStatus::new(info.id.clone(), TaskState::TaskStaging).at(now);
         status.agent_id = Some(info.agent_id.clone());
         Self {
@@ -63,41 +62,9 @@ impl Task {
     }
 }
 
-/// Without environment and data. Tasks come by the thousand: what is left out isn't copied first.
-fn shown(task: &TaskInfo) -> TaskInfo {
-    let command = task.command.as_ref().map(|command| CommandInfo {
-        argv: command.argv.clone(),
-        shell: command.shell.clone(),
-        environment: Vec::new(),
-        uris: command.uris.clone(),
-        user: command.user.clone(),
-        working_directory: command.working_directory.clone(),
-    });
-    let executor =
-        task.executor.as_ref().map(|executor| ExecutorInfo { config: None, command: None, ..executor.clone() });
-    TaskInfo {
-        id: task.id.clone(),
-        name: task.name.clone(),
-        agent_id: task.agent_id.clone(),
-        resources: task.resources.clone(),
-        command,
-        executor,
-        data: None,
-        kill_grace_ms: task.kill_grace_ms,
-        max_duration_ms: task.max_duration_ms,
-        labels: task.labels.clone(),
-        volumes: task.volumes.clone(),
-    }
-}
-
-/// What a task has beside what it has of reservations.
-pub(super) fn ordinary(task: &TaskInfo) -> Resources {
-    task.resources.checked_sub(&task.reserved()).expect("a part of what it has is reserved")
-}
-
 impl Master {
     pub(super) fn task(&self, framework_id: &FrameworkId, task_id: &TaskId) -> Option<&Task> {
-        self.frameworks.get(framework_id)?.tasks.get(task_id)
+        self.frameworks.get(framework_id)?.tasks.get(task_id).map(Box::as_ref)
     }
 
     /// An agent reports the oldest unacknowledged update of a task, and how far the task has come meanwhile.
@@ -171,7 +138,7 @@ impl Master {
         if !framework.tasks.get(task_id).is_some_and(|task| task.status.state().is_terminal()) {
             return;
         }
-        let mut task = framework.tasks.remove(task_id).expect("it was found above");
+        let mut task = *framework.tasks.remove(task_id).expect("it was found above");
         task.ended.get_or_insert(now);
         let framework_name = framework.info.name.clone();
         let agent = self.agents.get_mut(&task.info.agent_id);
@@ -193,12 +160,10 @@ impl Master {
         task.ended.get_or_insert(now);
         if !std::mem::replace(&mut task.resources_returned, true) {
             let back = Back { by: task.ends_at, refuse: None };
-            let (agent, used) = (task.info.agent_id.clone(), ordinary(&task.info));
-            let mounting = Some(&task.info).filter(|info| !info.volumes.is_empty()).cloned();
-            self.recover(now, framework_id, &agent, used, back);
-            if let Some(task) = mounting {
-                self.return_to_volumes(now, framework_id, &task);
-            }
+            let (agent, resources, volumes) =
+                (task.info.agent_id.clone(), task.info.ordinary(), task.info.volumes.clone());
+            self.recover(now, framework_id, &agent, resources, back);
+            self.return_to_volumes(now, framework_id, &agent, &volumes);
         }
     }
 
@@ -221,7 +186,7 @@ impl Master {
         if !task.status.state().is_terminal() {
             let mut status = TaskStatus::new(task_id.clone(), state).because(Source::Master, reason, message).at(now);
             status.agent_id = Some(task.info.agent_id.clone());
-            status.executor_id = task.info.executor.as_ref().map(|executor| executor.id.clone());
+            status.executor_id = task.info.executor_id();
             task.status = status.clone();
             self.tell(framework_id, event::Event::Update(scheduler::Update { status }), effects);
         }
@@ -253,7 +218,7 @@ impl Master {
         };
         match self.frameworks.get_mut(id).and_then(|framework| framework.tasks.get_mut(&call.task_id)) {
             Some(task) => {
-                task.kill_wanted = Some(kill.clone());
+                task.kill_wanted = Some(Box::new(kill.clone()));
                 let agent = task.info.agent_id.clone();
                 self.tell_agent(&agent, agent_event::Event::KillTask(kill), effects);
             }
@@ -287,7 +252,7 @@ impl Master {
             reason: Some(reason.into()),
             message: Some(message.to_string()),
         };
-        task.kill_wanted = Some(kill.clone());
+        task.kill_wanted = Some(Box::new(kill.clone()));
         let agent = task.info.agent_id.clone();
         self.tell_agent(&agent, agent_event::Event::KillTask(kill), effects);
     }

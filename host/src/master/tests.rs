@@ -527,3 +527,42 @@ fn a_framework_keeps_its_name_user_and_role() {
     let again = env.framework_of(other, secret);
     assert!(refused(env.events(again)).contains("is f of u in role r"));
 }
+
+#[test]
+fn an_agent_is_told_which_executors_it_has_by_the_masters_count() {
+    let mut env = TestEnv::new();
+    let (agent, scheduler) = (env.agent("here", "cpus:8"), env.framework("f"));
+    let mut counted = |id: &str| {
+        let offer = env.offers(scheduler).pop().unwrap();
+        env.accept(scheduler, &offer, vec![executor_task(id, "cpus:1")]);
+        let told = env.told(agent).into_iter().find_map(|event| match event {
+            agent_event::Event::RunTasks(run) => Some(run.running_executors),
+            _ => None,
+        });
+        env.call(scheduler, Call::Revive(scheduler::Revive {}));
+        told.unwrap()
+    };
+    assert!(counted("t").is_empty());
+    assert_eq!(counted("u"), ["e".into()]);
+}
+
+#[test]
+fn no_offers_are_made_before_the_welcome() {
+    let mut env = TestEnv::new();
+    let first = env.framework_of(patient(), None);
+    env.agent("here", "cpus:8");
+    env.persists = false;
+    let put = scheduler::PutState { changes: Vec::new(), seq: Some(1) };
+    env.call(first, Call::PutState(put));
+    let told = env.events(first);
+    let secret = told.into_iter().find_map(|event| match event {
+        event::Event::Subscribed(subscribed) => Some(subscribed.secret),
+        _ => None,
+    });
+    // It takes over while a write of the one before isn't durable: it has to wait.
+    let second = env.framework_of(FrameworkInfo { id: Some("M-F1".into()), ..patient() }, secret);
+    env.persist();
+    let told = env.events(second);
+    assert!(matches!(&told[0], event::Event::Subscribed(_)), "{told:?}");
+    assert!(told.iter().any(|event| matches!(event, event::Event::Offers(_))), "they come after it: {told:?}");
+}

@@ -15,9 +15,10 @@ use std::time::Duration;
 
 use mesos_plugin_api::Time;
 use mesos_plugin_api::v1::scheduler::{self, VolumeState, VolumeStatus, event};
-use mesos_plugin_api::v1::{AgentId, FrameworkId, OfferId, OfferPart, Resources, TaskInfo, VolumeMount};
+use mesos_plugin_api::v1::{AgentId, FrameworkId, OfferId, OfferPart, Resources, VolumeMount};
 use mesos_plugin_api::volume_name_problem;
 
+use super::description::Description;
 use super::frameworks::Framework;
 use super::offers::Left;
 use super::tasks::Task;
@@ -156,7 +157,7 @@ impl Master {
             return Err("it reserves nothing; say what it keeps for its owner, disk for example".to_string());
         }
         let dying = |task: &Task| !task.resources_returned && mount_of(&task.info, key).is_some();
-        if self.volumes.contains_key(key) || self.frameworks[framework].tasks.values().any(dying) {
+        if self.volumes.contains_key(key) || self.frameworks[framework].tasks.values().map(Box::as_ref).any(dying) {
             return Err(format!("there is one of this name on agent {}", key.agent));
         }
         let agent = self.agents.get(&key.agent).ok_or_else(|| format!("the agent {} is not known", key.agent))?;
@@ -428,9 +429,9 @@ impl Master {
 
 impl Master {
     /// A task that was launched takes what it has of reservations.
-    pub(super) fn use_volumes(&mut self, now: Time, framework: &FrameworkId, task: &TaskInfo) {
-        for (mount, resources) in reserved_parts(task) {
-            let key = self.volume_key(framework, &task.agent_id, &mount.name);
+    pub(super) fn use_volumes(&mut self, now: Time, framework: &FrameworkId, agent: &AgentId, volumes: &[VolumeMount]) {
+        for (mount, resources) in reserved_parts(volumes) {
+            let key = self.volume_key(framework, agent, &mount.name);
             self.volumes.get_mut(&key).expect("the task was checked against it").used += resources;
             let (framework, agent, resources) = (framework.clone(), key.agent, resources.clone());
             self.tell_allocator(now, allocator::Event::UseReserved { framework, agent, resources });
@@ -438,9 +439,15 @@ impl Master {
     }
 
     /// It has ended: they are their volumes' again, or anybody's if those are gone.
-    pub(super) fn return_to_volumes(&mut self, now: Time, framework: &FrameworkId, task: &TaskInfo) {
-        for (mount, resources) in reserved_parts(task) {
-            let key = self.volume_key(framework, &task.agent_id, &mount.name);
+    pub(super) fn return_to_volumes(
+        &mut self,
+        now: Time,
+        framework: &FrameworkId,
+        agent: &AgentId,
+        volumes: &[VolumeMount],
+    ) {
+        for (mount, resources) in reserved_parts(volumes) {
+            let key = self.volume_key(framework, agent, &mount.name);
             let (framework, agent) = (framework.clone(), key.agent.clone());
             let event = allocator::Event::ReturnReserved { framework, agent, resources: resources.clone() };
             self.tell_allocator(now, event);
@@ -463,7 +470,7 @@ impl Master {
     /// Live tasks that mount a volume.
     pub(super) fn users_of(&self, key: &VolumeKey) -> Vec<&Task> {
         let tasks = self.owners_of(key).flat_map(|framework| framework.tasks.values());
-        tasks.filter(|task| !task.resources_returned && mount_of(&task.info, key).is_some()).collect()
+        tasks.filter(|task| !task.resources_returned && mount_of(&task.info, key).is_some()).map(Box::as_ref).collect()
     }
 
     /// What they have of its reservation.
@@ -600,10 +607,10 @@ impl Master {
 }
 
 /// Where a task mounts a volume, if it does.
-pub(super) fn mount_of<'a>(task: &'a TaskInfo, key: &VolumeKey) -> Option<&'a VolumeMount> {
+pub(super) fn mount_of<'a>(task: &'a Description, key: &VolumeKey) -> Option<&'a VolumeMount> {
     task.volumes.iter().find(|mount| task.agent_id == key.agent && mount.name == key.name)
 }
 
-fn reserved_parts(task: &TaskInfo) -> impl Iterator<Item = (&VolumeMount, &Resources)> {
-    task.volumes.iter().filter_map(|mount| Some((mount, mount.reserved.as_ref()?)))
+fn reserved_parts(volumes: &[VolumeMount]) -> impl Iterator<Item = (&VolumeMount, &Resources)> {
+    volumes.iter().filter_map(|mount| Some((mount, mount.reserved.as_ref()?)))
 }

@@ -87,7 +87,7 @@ impl Master {
     fn why_task(&self, now: Time, id: &str) -> Option<String> {
         let live = self.frameworks.values().find_map(|framework| {
             let task = framework.tasks.values().find(|task| task.info.id.as_str() == id)?;
-            Some((&framework.id, task))
+            Some((&framework.id, task.as_ref()))
         });
         let ended = || self.ended_tasks.iter().rev().find(|ended| ended.task.info.id.as_str() == id);
         let (framework_id, task) = live.or_else(|| ended().map(|ended| (&ended.framework_id, &ended.task)))?;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Packages, Mpi     the parts of other systems, fetched once
+//! ZooKeeper         real servers on loopback, to be killed and paused
 //! Network           machines: a hub namespace with a bridge, a namespace for each agent
 //! Mesos, Cmd        the binary under test in a home of its own; commands with a deadline
 //! Cluster           master and agents on these machines, ended whole when it goes out of scope
@@ -16,6 +17,7 @@ pub mod poll;
 pub mod skip;
 
 pub mod cache;
+pub mod jars;
 pub mod mpi;
 pub mod packages;
 pub mod programs;
@@ -26,13 +28,17 @@ pub mod disk;
 pub mod mesos;
 pub mod network;
 pub mod processes;
+pub mod proxy;
 pub mod systemd;
 pub mod web;
+pub mod zookeeper;
 
 pub use cluster::Cluster;
 pub use command::{Cmd, Finished, Running};
 pub use mesos::Mesos;
 pub use mpi::Mpi;
+pub use proxy::Proxy;
 pub use skip::Skip;
 pub use systemd::Systemd;
 pub use web::WebServer;
+pub use zookeeper::ZooKeeper;

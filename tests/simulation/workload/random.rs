@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use mesos_plugin_api::framework::Event;
+use mesos_plugin_api::v1::scheduler::StateEntry;
 use mesos_plugin_api::v1::{
     AgentId, CommandInfo, ExecutorId, ExecutorInfo, Filters, GangRequest, Offer, OfferId, OfferPart, PluginRef,
     Resources, TaskId, TaskInfo, TaskState,
@@ -16,6 +17,8 @@ use super::program::Program;
 use crate::chance::Chance;
 
 const TURN: u64 = 1;
+/// Before an agent's and an executor's name: it was started there.
+const EXECUTOR_KEY: &str = "executor:";
 /// It ends what it has, and starts only what ends by itself.
 pub const FINITE: i32 = 12;
 /// It starts one thing more, which doesn't end by itself.
@@ -162,16 +165,28 @@ impl RandomFramework {
                 tasks.extend(self.task(now, part, &mut left, until));
             }
         }
-        self.executors.extend(
-            tasks
-                .iter()
-                .filter_map(|task: &TaskInfo| Some((task.agent_id.clone(), task.executor.as_ref()?.id.clone()))),
-        );
+        self.note_executors(&tasks, calls);
         let filters = self.chance.percent(70).then(|| Filters::refuse(self.chance.ms(0, 8000)));
         self.live.extend(tasks.iter().map(|task: &TaskInfo| {
             (task.id.clone(), (task.agent_id.clone(), task.executor.as_ref().map(|executor| executor.id.clone())))
         }));
         calls.accept_with(offers.into_iter().map(|offer| offer.id), tasks, filters);
+    }
+
+    /// Who takes over has to know of them: those without a task are in no update.
+    fn note_executors(&mut self, tasks: &[TaskInfo], calls: &mut Calls) {
+        for task in tasks {
+            let Some(executor) = &task.executor else { continue };
+            if self.executors.insert((task.agent_id.clone(), executor.id.clone())) {
+                let seq = self.number();
+                calls.put_state(&format!("{EXECUTOR_KEY}{}/{}", task.agent_id, executor.id), Some(Vec::new()), seq);
+            }
+        }
+    }
+
+    fn restore_executors(&mut self, state: &[StateEntry]) {
+        let names = state.iter().filter_map(|entry| entry.key.strip_prefix(EXECUTOR_KEY)?.split_once('/'));
+        self.executors.extend(names.map(|(agent, executor)| (AgentId::new(agent), ExecutorId::new(executor))));
     }
 
     fn task(&mut self, now: Time, part: &OfferPart, left: &mut Resources, until: Option<u64>) -> Option<TaskInfo> {
@@ -353,6 +368,7 @@ impl Framework for RandomFramework {
             Event::Started(started) => {
                 self.name = started.framework.name;
                 self.plugin = started.plugin;
+                self.restore_executors(&started.state);
                 calls.set_timer(TURN, now + Duration::from_millis(500));
                 if started.recovered == Some(true) {
                     calls.reconcile(Vec::new());

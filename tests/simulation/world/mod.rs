@@ -200,12 +200,18 @@ impl World {
 
     /// It gets no time to run until then.
     pub fn pause_master(&mut self, until: Time) {
-        self.paused.insert(None, until);
+        self.pause(None, until);
     }
 
     /// It gets no time to run until then.
     pub fn pause_peer(&mut self, peer: Peer, until: Time) {
-        self.paused.insert(Some(peer), until);
+        self.pause(Some(peer), until);
+    }
+
+    /// A second pause within a longer one ends with that: what waits for its end must not be overtaken.
+    fn pause(&mut self, who: Option<Peer>, until: Time) {
+        let known = self.paused.entry(who).or_default();
+        *known = until.max(*known);
     }
 
     /// Everything is as it should be from now on, but for what has been lost.

@@ -38,6 +38,7 @@ const GROUPS: &[Group] = &[
     Group { name: "tasks", measure: tasks::measure },
     Group { name: "latency", measure: parts::latency },
     Group { name: "control", measure: parts::control_plane },
+    Group { name: "failover", measure: parts::failover },
     Group { name: "allocator", measure: parts::allocator },
     Group { name: "mpi", measure: mpi },
 ];

@@ -12,6 +12,9 @@ use crate::workspace;
 
 /// Tasks of one round, submitted one at a time: some hundred, so that the 99th of a hundred means something.
 const SUBMITTED_A_ROUND: usize = 300;
+/// Tasks of each agent that comes to a new master, and how often each of them reports.
+const TASKS_AN_AGENT: usize = 10;
+const UPDATES_A_TASK: usize = 20;
 /// Tasks of one round through the control plane.
 const FLOOD: usize = 100_000;
 
@@ -54,6 +57,31 @@ pub fn control_plane(bench: &Bench, report: &mut dyn FnMut(Row)) -> Result<()> {
         values: rates,
         goal: Some(Goal::AtLeast(20_000.0)),
     });
+    Ok(())
+}
+
+/// A new master whose agents come back at once, each with its tasks, and what these cost it; then all of them report.
+pub fn failover(bench: &Bench, report: &mut dyn FnMut(Row)) -> Result<()> {
+    for (agents, shown, seconds, updates) in [(1_000, "1,000", 0.5, UPDATES_A_TASK), (10_000, "10,000", 4.0, 0)] {
+        let numbers = [agents, TASKS_AN_AGENT, bench.pairs, updates].map(|number| number.to_string());
+        let numbers: Vec<&str> = numbers.iter().map(String::as_str).collect();
+        let mut lines = example(bench, "failover", &numbers)?;
+        let how = format!("a connection each from one process on the same cores, {TASKS_AN_AGENT} tasks an agent");
+        let mut row = |name: &str, figure: &str, unit, goal| -> Result<()> {
+            let (figure, base) = (format!("{shown} agents, {figure}"), how.clone());
+            report(Row { figure, base, unit, values: lines.take(name)?, goal });
+            Ok(())
+        };
+        row("back", "known again with their tasks to a new master", "s", Some(Goal::AtMost(seconds)))?;
+        row("admitted", "admitted to a new cluster, without tasks", "s", None)?;
+        row("agent_heap_kb", "heap of the master for each", "KB", Some(Goal::AtMost(48.0)))?;
+        row("agent_resident_kb", "resident memory of the master for each", "KB", None)?;
+        row("task_heap_kb", "heap of the master for each task", "KB", Some(Goal::AtMost(1.5)))?;
+        row("task_resident_kb", "resident memory of the master for each task", "KB", None)?;
+        if updates > 0 {
+            row("updates", "status updates through the master", "updates/s", Some(Goal::AtLeast(100_000.0)))?;
+        }
+    }
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! fmt ─ clippy ─ build ─ unit ─ fuzz ─ simulation ─ harness ─ doc ─ tidy ─ parts ─ run ─ plugins ─ golden ─ bad_input ─ lifecycle
-//!     ─ volumes ─ skeletons ─ failover ─ drain ─ recovery ─ units ─ mpi
+//!     ─ volumes ─ skeletons ─ failover ─ drain ─ recovery ─ zookeeper ─ units ─ mpi
 //! ```
 
 use std::path::Path;
@@ -78,6 +78,7 @@ const STEPS: &[Step] = &[
     Step { name: "failover", action: Action::Integration },
     Step { name: "drain", action: Action::Integration },
     Step { name: "recovery", action: Action::Integration },
+    Step { name: "zookeeper", action: Action::Integration },
     Step { name: "units", action: Action::Integration },
     Step { name: "mpi", action: Action::Turns },
 ];

@@ -123,7 +123,7 @@ pub async fn start(config: AgentConfig, master: Master) -> Result<AgentHandle, A
     let volumes = Volumes::new(&work_dir.path);
     let settings = Settings { volumes: volumes.find(), ..settings(&config, &work_dir, port) };
     let recovered = recovery::recover(&config, &work_dir.path, settings)?;
-    let reached = recovery::reach_launcher(&config, &work_dir.path).await?;
+    let reached = recovery::reach_launcher(&config, &work_dir.path, recovered.adoptions()).await?;
     let (launcher, launched) = LauncherClient::new(reached.connection).map_err(AgentError::Channel)?;
     let (events, inbox) = mpsc::channel(EVENTS_MAX);
     let executors = Executors::new(work_dir.secret.clone(), events.clone());
@@ -144,6 +144,7 @@ pub async fn start(config: AgentConfig, master: Master) -> Result<AgentHandle, A
         opened: mpsc::channel(1),
         outgoing: Vec::new(),
         launcher,
+        launchers_lost: Vec::new(),
         requests: Vec::new(),
         waiting: BTreeMap::new(),
         launching: BTreeSet::new(),
@@ -217,6 +218,8 @@ struct Shell {
     /// Calls for the next batch.
     outgoing: Vec<AgentCall>,
     launcher: LauncherClient,
+    /// When launchers died.
+    launchers_lost: Vec<std::time::Instant>,
     /// Requests for the next batch.
     requests: Vec<Request>,
     /// What is to be prepared, in turn.
@@ -265,7 +268,10 @@ impl Shell {
                 events = news(&mut launched, news_at) => {
                     match events {
                         Ok(events) => self.on_launcher(events),
-                        Err(error) => self.handle([Event::LauncherLost { cause: error.to_string() }]),
+                        Err(error) => match self.replace_launcher(&error.to_string()).await {
+                            Some(next) => launched = next,
+                            None => break,
+                        },
                     }
                     let is_busy = self.launching.len() >= self.launching_max / 2 || !self.waiting.is_empty();
                     news_at = is_busy.then(|| Instant::now() + NEWS_INTERVAL);

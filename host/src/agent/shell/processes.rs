@@ -12,6 +12,7 @@ use tokio::task::AbortHandle;
 use super::Shell;
 use super::fetcher::Fetcher;
 use super::launches::{ExecutorPlace, Launching, OUTPUTS};
+use super::recovery::container_name;
 use super::sandboxes::{self, Key, Owner, Place};
 use super::users::Account;
 use super::work_dir::WorkDir;
@@ -43,6 +44,11 @@ enum Kind {
 }
 
 impl Process {
+    /// Whether the launcher may have it.
+    pub(super) fn has_container(&self) -> bool {
+        matches!(self.kind, Kind::Own(_))
+    }
+
     pub(super) fn abandon(&self) {
         if let Some(preparing) = &self.preparing {
             preparing.abort();
@@ -270,7 +276,7 @@ impl Shell {
     }
 
     fn container(&self, id: LocalId) -> String {
-        format!("{}-{}", self.incarnation, id.0)
+        container_name(&self.incarnation, id)
     }
 
     fn id_of(&self, container: &str) -> Option<LocalId> {

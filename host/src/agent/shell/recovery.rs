@@ -16,11 +16,16 @@ use super::{STOP_TIMEOUT, Shell};
 use crate::agent::core::{Agent, Settings};
 use crate::agent::event::{Event, Found, LocalId, Others};
 use crate::hex::{fresh_random, hex};
-use crate::launcher::{self, AgentLoss, Connection, ConnectionError, Listed, Request, StartError};
+use crate::launcher::{
+    self, Adoption, AgentLoss, Connection, ConnectionError, LauncherClient, LauncherEvents, Listed, Request, StartError,
+};
 use crate::protocol::{LauncherKept, LogBegan, ProcessKept};
 
 /// How long a launcher may take to say what it has.
 const LIST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Launchers that may die within so long before the agent gives up.
+const LOSSES_MAX: usize = 5;
+const LOSSES_WITHIN: Duration = Duration::from_secs(60);
 /// How often a launcher that is ending is looked for.
 const ENDING_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -106,19 +111,37 @@ fn check_place(work_dir: &Path, before: &LogBegan, now: &LogBegan) -> Result<(),
     Ok(())
 }
 
-/// The launcher that lives, or a new one. Makes a process and waits for it, so not on a thread of the runtime.
-pub(super) async fn reach_launcher(config: &AgentConfig, work_dir: &Path) -> Result<Reached, AgentError> {
+/// The launcher that lives, or a new one that takes over what it can. Makes a process and waits for it, so not on a thread of the
+/// runtime.
+pub(super) async fn reach_launcher(
+    config: &AgentConfig,
+    work_dir: &Path,
+    adoptions: Vec<Adoption>,
+) -> Result<Reached, AgentError> {
     let program = config.program.clone().unwrap_or_else(|| "/proc/self/exe".into());
     let (work_dir, policy, shared) = (work_dir.to_owned(), config.on_agent_loss, config.shared_folder.clone());
     let reached = tokio::task::spawn_blocking(move || {
         if let Some(reached) = reach_living(&work_dir, policy) {
             return Ok(reached);
         }
-        let connection = launcher::start_program(&program, &work_dir, policy, shared.as_deref())?;
-        let left = Left { launcher: identity(&connection), containers: Vec::new(), news: Vec::new() };
+        let mut connection = start(|| launcher::start_program(&program, &work_dir, policy, shared.as_deref()))?;
+        let gone = |source| StartError::Hello { work_dir: work_dir.clone(), source };
+        connection.send(adoptions.into_iter().map(Request::Adopt)).map_err(gone)?;
+        let left = list(&mut connection).map_err(gone)?;
         Ok::<_, StartError>(Reached { connection, left })
     });
     Ok(reached.await.expect("starting the launcher doesn't panic")?)
+}
+
+/// One that was killed holds its lock a moment longer than its socket.
+fn start(start: impl Fn() -> Result<Connection, StartError>) -> Result<Connection, StartError> {
+    let deadline = Instant::now() + STOP_TIMEOUT;
+    loop {
+        match start() {
+            Err(StartError::Refused { .. }) if Instant::now() < deadline => std::thread::sleep(ENDING_INTERVAL),
+            outcome => return outcome,
+        }
+    }
 }
 
 /// One that an agent before this one has left, if its tasks are to go on. Otherwise, or if it is about to end, its end is awaited.
@@ -171,7 +194,66 @@ fn identity(connection: &Connection) -> LauncherKept {
     LauncherKept { pid, start_time: launcher::start_time(pid).unwrap_or(0) }
 }
 
+impl Recovered {
+    /// What a new launcher is to look for, if there is none that knows it.
+    pub(super) fn adoptions(&self) -> Vec<Adoption> {
+        if self.before.rebooted {
+            return Vec::new();
+        }
+        let adoption = |id: LocalId| Adoption {
+            container: container_name(&self.containers, id),
+            main: self.before.processes.get(&id).map(|main| (main.pid, main.start_time)),
+        };
+        self.core.launches().into_iter().map(|(id, _)| adoption(id)).collect()
+    }
+}
+
+/// What the launcher calls a task or an executor.
+pub(super) fn container_name(containers: &str, id: LocalId) -> String {
+    format!("{containers}-{}", id.0)
+}
+
 impl Shell {
+    /// The launcher has died: another one takes its place and takes over what runs. What it was asked for last is lost.
+    pub(super) async fn replace_launcher(&mut self, cause: &str) -> Option<LauncherEvents> {
+        let now = Instant::now();
+        self.launchers_lost.retain(|at| now.duration_since(*at) < LOSSES_WITHIN);
+        self.launchers_lost.push(now);
+        if self.launchers_lost.len() > LOSSES_MAX {
+            self.handle([Event::LauncherLost { cause: format!("{cause}; another one dies as soon as it is started") }]);
+            return None;
+        }
+        tracing::warn!("the launcher died ({cause}); another one takes over what runs");
+        match self.start_next_launcher().await {
+            Ok((events, left)) => {
+                self.checkpoints.set_launcher(left.launcher);
+                let containers =
+                    left.containers.into_iter().filter_map(|listed| self.found(listed)).collect::<Vec<_>>();
+                let containers = containers.into_iter().collect();
+                self.handle([Event::Found { containers, others: Others::Lost }]);
+                self.on_launcher(left.news);
+                Some(events)
+            }
+            Err(error) => {
+                self.handle([Event::LauncherLost { cause: format!("{cause}; {error}") }]);
+                None
+            }
+        }
+    }
+
+    async fn start_next_launcher(&mut self) -> Result<(LauncherEvents, Left), AgentError> {
+        let own = self.processes.iter().filter(|(_, process)| process.has_container());
+        let adoptions = own.map(|(id, process)| Adoption {
+            container: container_name(&self.incarnation, *id),
+            main: process.main.map(|main| (main.pid, main.start_time)),
+        });
+        let reached = reach_launcher(&self.config, &self.work_dir.path, adoptions.collect()).await?;
+        let (launcher, events) = LauncherClient::new(reached.connection).map_err(AgentError::Channel)?;
+        self.execs.replace_launcher(launcher.clone());
+        self.launcher = launcher;
+        Ok((events, reached.left))
+    }
+
     /// Whether what runs here is the next agent's when this process ends.
     pub(super) fn keeps_tasks(&self) -> bool {
         matches!(self.config.on_agent_loss, AgentLoss::Keep(_))

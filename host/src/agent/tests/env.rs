@@ -9,7 +9,7 @@ use mesos_plugin_api::v1::{
     Resources, TaskId, TaskInfo, TaskState, TaskStatus, scheduler,
 };
 
-use crate::agent::{Agent, Effect, Event, LocalId, Refusal, Settings};
+use crate::agent::{Agent, Checkpoint, Effect, Event, LocalId, Refusal, Settings};
 use crate::protocol::{
     ExecutorMessage, ExecutorMessageAcknowledge, KillTask, Registered, RunTasks, ShutdownExecutor, ShutdownFramework,
     StatusUpdate, UpdateAcknowledge, agent_call, agent_event,
@@ -20,6 +20,8 @@ pub(super) struct TestEnv {
     pub now: Time,
     /// What the core wanted and no test has looked at.
     pub effects: Vec<Effect>,
+    /// What it wanted to be kept, ever.
+    pub records: Vec<Checkpoint>,
     /// The shell answers these at once.
     pub persists: bool,
     pub prepares: bool,
@@ -45,7 +47,7 @@ impl TestEnv {
         };
         let (version, secret, boot_id, work_dir) = ("1".into(), b"secret".to_vec(), None, "/work".into());
         let agent = Agent::new(Settings { info, version, secret, boot_id, work_dir, volumes: Vec::new() });
-        Self { agent, now: Time(1_000), effects: Vec::new(), persists: true, prepares: true }
+        Self { agent, now: Time(1_000), effects: Vec::new(), records: Vec::new(), persists: true, prepares: true }
     }
 
     pub(super) fn registered(&mut self, epoch: u64) {
@@ -64,6 +66,9 @@ impl TestEnv {
             self.agent.handle(self.now, event, &mut effects);
             self.agent.sanity_check();
             for effect in effects {
+                if let Effect::Persist { checkpoint, .. } = &effect {
+                    self.records.push(checkpoint.clone());
+                }
                 match &effect {
                     Effect::Persist { seq, .. } if self.persists => events.push(Event::Persisted { seq: *seq }),
                     Effect::Prepare { id, .. } if self.prepares => {
@@ -105,7 +110,19 @@ impl TestEnv {
         let framework =
             FrameworkInfo { id: Some(framework.into()), name: framework.into(), ..FrameworkInfo::default() };
         let gang_id = Some("gang".to_string());
-        self.master(agent_event::Event::RunTasks(RunTasks { framework, tasks, gang_id, over_within_ms: None }));
+        self.master(agent_event::Event::RunTasks(RunTasks { framework, tasks, gang_id, ..RunTasks::default() }));
+    }
+
+    /// Tasks for the executor `e`, which runs as far as the master knows.
+    pub(super) fn run_on_running(&mut self, tasks: Vec<TaskInfo>) {
+        let framework = FrameworkInfo { id: Some(framework()), name: "f".into(), ..FrameworkInfo::default() };
+        let running_executors = vec!["e".into()];
+        self.master(agent_event::Event::RunTasks(RunTasks {
+            framework,
+            tasks,
+            running_executors,
+            ..RunTasks::default()
+        }));
     }
 
     pub(super) fn kill(&mut self, task: &str, grace_ms: Option<u64>) {

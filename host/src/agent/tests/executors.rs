@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mesos_plugin_api::v1::executor::{Numbered, frame::Frame, numbered::Body};
-use mesos_plugin_api::v1::{ExitStatus, Reason, TaskInfo, TaskState, TaskStatus};
+use mesos_plugin_api::v1::{ExitStatus, Reason, Resources, TaskInfo, TaskState, TaskStatus};
 
 use super::env::{TestEnv, executor_task, task};
 use crate::agent::executors::{
@@ -307,4 +307,41 @@ fn an_executor_that_ends_without_a_master_is_told_later() {
     env.take();
     env.registered(2);
     assert!(env.calls().iter().any(|call| matches!(call, Call::ExecutorEnded(_))));
+}
+
+fn executors_ended(env: &mut TestEnv) -> usize {
+    env.calls().iter().filter(|call| matches!(call, Call::ExecutorEnded(_))).count()
+}
+
+#[test]
+fn an_executor_whose_only_task_is_refused_is_said_to_be_gone() {
+    let mut env = TestEnv::new();
+    let large = |id: &str| TaskInfo { resources: Resources::new(100.0, 1.0), ..executor_task(id) };
+    env.run(vec![large("t"), executor_task("u")]);
+    assert_eq!(executors_ended(&mut env), 0, "u has launched it");
+    let mut env = TestEnv::new();
+    env.run(vec![large("t"), large("u")]);
+    assert_eq!(executors_ended(&mut env), 1);
+}
+
+#[test]
+fn a_task_that_crosses_its_executors_end_launches_no_other() {
+    let mut env = running();
+    env.executor_update(EXECUTOR, 1, "t", TaskState::TaskFinished);
+    env.on(Event::ExecutorDisconnected { id: LocalId(EXECUTOR) });
+    env.exited(EXECUTOR, ExitStatus::code(0));
+    assert_eq!(executors_ended(&mut env), 1);
+    env.run_on_running(vec![executor_task("u")]);
+    // The master may count a new one by now: it isn't told again.
+    assert_eq!(executors_ended(&mut env), 0);
+    env.run(vec![executor_task("v")]);
+    let launched = env.take().into_iter().filter(|effect| matches!(effect, Effect::Prepare { .. })).count();
+    assert_eq!(launched, 1, "only v has launched one");
+}
+
+#[test]
+fn a_task_that_crosses_its_executors_end_is_dropped() {
+    let mut env = TestEnv::new();
+    env.run_on_running(vec![executor_task("u")]);
+    assert_eq!(env.states(), [("u".into(), 1, TaskState::TaskDropped)]);
 }

@@ -244,7 +244,7 @@ fn what_is_lent_until_a_gang_starts_is_free_by_then_however_long_the_fetch_takes
     let run = |env: &mut TestEnv| {
         let framework = FrameworkInfo { id: Some("f".into()), name: "f".into(), ..FrameworkInfo::default() };
         let tasks = vec![lent.clone()];
-        let run = RunTasks { framework, tasks, gang_id: None, over_within_ms: Some(10_000) };
+        let run = RunTasks { framework, tasks, over_within_ms: Some(10_000), ..RunTasks::default() };
         env.master(agent_event::Event::RunTasks(run));
     };
     let mut late = TestEnv::new();

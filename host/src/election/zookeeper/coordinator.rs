@@ -17,6 +17,8 @@ use crate::election::{Coordinator, CoordinatorError, Kept, Resigner};
 
 /// Whoever resigns waits that long for ZooKeeper; otherwise the session ends it.
 const RESIGN_TIMEOUT: Duration = Duration::from_secs(1);
+/// Between two sessions.
+const SESSION_PAUSE: Duration = Duration::from_millis(200);
 
 /// A place among the masters that meet in ZooKeeper.
 #[derive(Debug)]
@@ -191,6 +193,7 @@ async fn campaign(place: &Place, shared: &Arc<Shared>, address: &str) -> Result<
             Err(Failure::Final(error)) => return Err(error),
             Err(Failure::Session) => tracing::debug!("{place}: the session has ended before this master led"),
         }
+        tokio::time::sleep(SESSION_PAUSE).await;
     }
 }
 

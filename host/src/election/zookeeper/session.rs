@@ -151,6 +151,8 @@ pub(super) fn is_answer(error: &Error) -> bool {
             | Error::BadArguments(_)
             | Error::QuotaExceeded
             | Error::Unimplemented
+            | Error::MarshallingError
+            | Error::UnexpectedErrorCode(_)
             | Error::SessionExpired
             | Error::AuthFailed
             | Error::SessionMoved

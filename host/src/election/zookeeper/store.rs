@@ -61,7 +61,10 @@ async fn make(place: &Place, client: &Client, node: &str, data: &[u8], shown: Sh
 
 async fn check_layout(place: &Place, client: &Client) -> Result<(), Failure> {
     let node = place.node("layout");
-    make(place, client, &node, LAYOUT.to_string().as_bytes(), Shown::ToAll).await?;
+    let found = place.ask(client, || client.check_stat(&node)).await;
+    if found.map_err(|error| place.failure("read", &node, error))?.is_none() {
+        make(place, client, &node, LAYOUT.to_string().as_bytes(), Shown::ToAll).await?;
+    }
     let (data, _) = get(place, client, &node).await?;
     let text = String::from_utf8_lossy(&data).into_owned();
     if text.parse() == Ok(LAYOUT) {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use mesos_plugin_api::v1::scheduler;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::task::JoinHandle;
 
 use crate::master::LinkId;
@@ -14,8 +15,16 @@ use crate::protocol::{AgentCall, AgentEvent, OperatorReply, agent_event};
 pub(super) enum Input {
     Agent(LinkId, Batch<AgentCall>),
     Scheduler(LinkId, Batch<scheduler::Call>),
+    /// What waits for this link may go out.
+    Room(LinkId),
     Closed(LinkId),
 }
+
+/// Events that may wait for one peer beyond its link's batches: all agents of a framework may speak at once, and what they say is
+/// handed on faster than a busy machine lets it be read. Beyond it the peer is taken to be stuck.
+const WAITING_MAX: usize = 1 << 18;
+/// Of a batch, so that none is too large for a message.
+const BATCH_EVENTS_MAX: usize = 4096;
 
 /// All open links. Aborts a link's reader when it is removed.
 pub(super) struct Links {
@@ -31,6 +40,19 @@ pub(super) struct Links {
 struct Open {
     out: Out,
     reader: JoinHandle<()>,
+    /// Tells when there is room again.
+    room: Option<JoinHandle<()>>,
+}
+
+/// How sending went.
+#[derive(PartialEq)]
+enum Sent {
+    /// Nothing waits any more.
+    All,
+    /// The rest has to wait.
+    Full,
+    /// The peer has left.
+    Closed,
 }
 
 enum Out {
@@ -47,14 +69,14 @@ impl Links {
     pub(super) fn add_agent(&mut self, link: Link<AgentEvent, AgentCall>) -> LinkId {
         let id = self.next_id();
         let reader = tokio::spawn(read(id, link.inbox, self.inputs.clone(), Input::Agent));
-        self.open.insert(id, Open { out: Out::Agent(link.out, Vec::new()), reader });
+        self.open.insert(id, Open { out: Out::Agent(link.out, Vec::new()), reader, room: None });
         id
     }
 
     pub(super) fn add_scheduler(&mut self, link: Link<scheduler::Event, scheduler::Call>) -> LinkId {
         let id = self.next_id();
         let reader = tokio::spawn(read(id, link.inbox, self.inputs.clone(), Input::Scheduler));
-        self.open.insert(id, Open { out: Out::Scheduler(link.out, Vec::new()), reader });
+        self.open.insert(id, Open { out: Out::Scheduler(link.out, Vec::new()), reader, room: None });
         id
     }
 
@@ -66,7 +88,7 @@ impl Links {
             // The run loop has ended otherwise, and nobody needs to know.
             let _ = inputs.send(Input::Closed(id)).await;
         });
-        self.open.insert(id, Open { out: Out::Asker(replies, Vec::new()), reader });
+        self.open.insert(id, Open { out: Out::Asker(replies, Vec::new()), reader, room: None });
         id
     }
 
@@ -96,24 +118,39 @@ impl Links {
         let Some(mut open) = self.open.remove(&link) else { return false };
         send(&mut open.out, self.epoch);
         open.reader.abort();
+        open.room.iter().for_each(JoinHandle::abort);
         true
     }
 
-    /// Sends what waits. Links whose queue is full are removed and returned: their peers are too slow, and sync when they reconnect.
+    /// Sends what waits. Links with too much of it are removed and returned: their peers don't read, and sync when they reconnect.
     pub(super) fn flush(&mut self) -> Vec<LinkId> {
         let mut stuck = Vec::new();
         for link in std::mem::take(&mut self.dirty) {
-            let Some(open) = self.open.get_mut(&link) else { continue };
-            if !send(&mut open.out, self.epoch) {
-                // One that has left is no news: its reader tells of it too.
-                if !open.out.is_closed() {
+            let Some(open) = self.open.get_mut(&link).filter(|open| open.room.is_none()) else { continue };
+            match send(&mut open.out, self.epoch) {
+                Sent::All => continue,
+                Sent::Full if open.out.waiting() <= WAITING_MAX => {
+                    open.room = open.out.wait_for_room(link, self.inputs.clone());
+                    continue;
+                }
+                Sent::Full => {
                     tracing::warn!(link = link.0, "a peer does not read what is sent to it; closing its connection");
                 }
-                self.remove(link);
-                stuck.push(link);
+                // No news: its reader tells of it too.
+                Sent::Closed => {}
             }
+            self.remove(link);
+            stuck.push(link);
         }
         stuck
+    }
+
+    /// There is room for more on that link.
+    pub(super) fn room(&mut self, link: LinkId) {
+        if let Some(open) = self.open.get_mut(&link) {
+            open.room = None;
+            self.dirty.push(link);
+        }
     }
 
     fn next_id(&mut self) -> LinkId {
@@ -123,24 +160,39 @@ impl Links {
 }
 
 impl Out {
-    fn is_closed(&self) -> bool {
+    fn waiting(&self) -> usize {
         match self {
-            Self::Agent(sender, _) => sender.is_closed(),
-            Self::Scheduler(sender, _) => sender.is_closed(),
-            Self::Asker(sender, _) => sender.is_closed(),
+            Self::Agent(_, waiting) => waiting.len(),
+            Self::Scheduler(_, waiting) => waiting.len(),
+            Self::Asker(_, waiting) => waiting.len(),
+        }
+    }
+
+    fn wait_for_room(&self, link: LinkId, inputs: mpsc::Sender<Input>) -> Option<JoinHandle<()>> {
+        match self {
+            Self::Agent(sender, _) => Some(tokio::spawn(tell_of_room(sender.clone(), link, inputs))),
+            Self::Scheduler(sender, _) => Some(tokio::spawn(tell_of_room(sender.clone(), link, inputs))),
+            Self::Asker(..) => None,
         }
     }
 }
 
-/// Whether it went out, or nothing was to go.
-fn send(out: &mut Out, epoch: u64) -> bool {
+async fn tell_of_room<T>(sender: mpsc::Sender<Batch<T>>, link: LinkId, inputs: mpsc::Sender<Input>) {
+    // One that has left is noticed by sending.
+    let _ = sender.reserve().await;
+    // The run loop has ended otherwise, and nobody needs to know.
+    let _ = inputs.send(Input::Room(link)).await;
+}
+
+fn send(out: &mut Out, epoch: u64) -> Sent {
     match out {
-        Out::Agent(sender, waiting) => send_batch(sender, waiting, epoch),
-        Out::Scheduler(sender, waiting) => send_batch(sender, waiting, epoch),
+        Out::Agent(sender, waiting) => send_batches(sender, waiting, epoch),
+        Out::Scheduler(sender, waiting) => send_batches(sender, waiting, epoch),
         Out::Asker(sender, waiting) => {
             let replies = std::mem::take(waiting);
             if replies.len() <= sender.capacity() {
-                return replies.into_iter().all(|reply| sender.try_send(reply).is_ok());
+                let sent = replies.into_iter().all(|reply| sender.try_send(reply).is_ok());
+                return if sent { Sent::All } else { Sent::Closed };
             }
             // A long listing goes out at the reader's pace; nothing else is held up by it.
             let sender = sender.clone();
@@ -151,13 +203,23 @@ fn send(out: &mut Out, epoch: u64) -> bool {
                     }
                 }
             });
-            true
+            Sent::All
         }
     }
 }
 
-fn send_batch<T>(sender: &mpsc::Sender<Batch<T>>, waiting: &mut Vec<T>, epoch: u64) -> bool {
-    waiting.is_empty() || sender.try_send(Batch { epoch, items: std::mem::take(waiting) }).is_ok()
+fn send_batches<T>(sender: &mpsc::Sender<Batch<T>>, waiting: &mut Vec<T>, epoch: u64) -> Sent {
+    while !waiting.is_empty() {
+        match sender.try_reserve() {
+            Ok(room) => {
+                let later = waiting.split_off(waiting.len().min(BATCH_EVENTS_MAX));
+                room.send(Batch { epoch, items: std::mem::replace(waiting, later) });
+            }
+            Err(TrySendError::Full(())) => return Sent::Full,
+            Err(TrySendError::Closed(())) => return Sent::Closed,
+        }
+    }
+    Sent::All
 }
 
 async fn read<T: Send + 'static>(

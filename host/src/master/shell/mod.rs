@@ -159,7 +159,7 @@ impl MasterHandle {
         let (mut listener, mut address) = (None, None);
         if let Some(listen) = options.listen {
             let failed = |cause| StartError::Listen { address: listen, cause };
-            let bound = tokio::net::TcpListener::bind(listen).await.map_err(failed)?;
+            let bound = server::listen(listen).map_err(failed)?;
             address = Some(bound.local_addr().map_err(failed)?);
             listener = Some(bound);
         }
@@ -290,6 +290,7 @@ fn take_input(master: &mut Master, links: &mut Links, now: Time, input: links::I
                 master.handle(now, Event::SchedulerCalled { link, call }, effects);
             }
         }
+        links::Input::Room(link) => links.room(link),
         links::Input::Closed(link) => {
             if links.remove(link) {
                 master.handle(now, Event::Disconnected { link }, effects);

@@ -1,5 +1,6 @@
 //! The master's port: gRPC for agents, schedulers and operators, HTTP for health and state.
 
+use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use mesos_plugin_api::v1::scheduler;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::TcpUserTimeout;
 use nix::unistd::{Uid, User};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
@@ -37,6 +38,18 @@ const KEEP_ALIVE: Duration = Duration::from_secs(5);
 const ASK_AGAIN: (Duration, u32) = (Duration::from_secs(2), 3);
 /// How long what was sent may stay without an answer.
 const ANSWER_MAX_MS: u32 = 10_000;
+
+/// Connections that may wait to be taken: all of a cluster come at once when a master begins to lead. The system may allow fewer.
+const BACKLOG: u32 = 16_384;
+
+/// Takes the port.
+pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // The connections of a master that has ended may hold it for a minute.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// Serves until the task is aborted.
 pub(super) async fn serve(listener: TcpListener, master: LocalMaster, role: Role, token: Option<String>) {

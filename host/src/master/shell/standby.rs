@@ -91,10 +91,11 @@ impl std::fmt::Debug for Candidate {
 }
 
 impl Candidate {
-    /// Returns when what is being written has been; the next one may lead.
+    /// Returns when nothing is being written any more; the next one may lead.
     pub(super) fn resign(&self) {
-        self.log.close();
+        // First, or a write that waits for its place to come back would hold this up.
         (self.resigner)();
+        self.log.close();
     }
 
     async fn lost(&mut self) -> String {

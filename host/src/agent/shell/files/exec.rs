@@ -37,7 +37,7 @@ type Outputs = mpsc::Sender<Result<ExecOutput, Status>>;
 /// Commands that run beside tasks.
 #[derive(Clone)]
 pub(in crate::agent::shell) struct Execs {
-    launcher: LauncherClient,
+    launcher: Arc<Mutex<LauncherClient>>,
     incarnation: String,
     last: Arc<AtomicU64>,
     waiting: Arc<Mutex<Waiting>>,
@@ -54,7 +54,7 @@ struct Ends {
 impl Execs {
     pub(in crate::agent::shell) fn new(launcher: LauncherClient, incarnation: &str) -> Self {
         let incarnation = incarnation.to_string();
-        Self { launcher, incarnation, last: Arc::default(), waiting: Arc::default() }
+        Self { launcher: Arc::new(Mutex::new(launcher)), incarnation, last: Arc::default(), waiting: Arc::default() }
     }
 
     /// What the launcher says of such a container.
@@ -63,6 +63,19 @@ impl Execs {
             // The client is gone, otherwise.
             let _ = waiting.send(outcome);
         }
+    }
+
+    /// The one before it has died, and with it the news of what runs.
+    pub(in crate::agent::shell) fn replace_launcher(&self, launcher: LauncherClient) {
+        *self.launcher.lock().unwrap_or_else(PoisonError::into_inner) = launcher;
+        for waiting in std::mem::take(&mut *self.waiting()).into_values() {
+            // The client is gone, otherwise.
+            let _ = waiting.send(Err("the launcher died; what runs is unknown".to_string()));
+        }
+    }
+
+    fn launcher(&self) -> LauncherClient {
+        self.launcher.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn waiting(&self) -> std::sync::MutexGuard<'_, Waiting> {
@@ -86,7 +99,7 @@ impl Execs {
             .map_err(|error| Status::resource_exhausted(format!("cannot make the command's descriptors: {error}")))?;
         let (over, outcome) = oneshot::channel();
         self.waiting().insert(container.clone(), over);
-        let launched = self.launcher.send(vec![Request::Launch(Box::new(spec))]).await;
+        let launched = self.launcher().send(vec![Request::Launch(Box::new(spec))]).await;
         launched.map_err(|error| Status::unavailable(error.to_string()))?;
         let (outputs, receiver) = mpsc::channel(OUTPUTS_MAX);
         let execs = self.clone();
@@ -100,7 +113,7 @@ impl Execs {
             let kill =
                 Request::Signal { container: container.clone(), signal: libc::SIGKILL, scope: Scope::WholeContainer };
             // One that has ended was released and is unknown to the launcher.
-            let _ = execs.launcher.send(vec![kill]).await;
+            let _ = execs.launcher().send(vec![kill]).await;
         });
         Ok(ReceiverStream::new(receiver))
     }
@@ -128,7 +141,7 @@ impl Execs {
                     Some(exec_input::Input::Signal(signal)) => {
                         let container = container.to_string();
                         let _ = self
-                            .launcher
+                            .launcher()
                             .send(vec![Request::Signal { container, signal, scope: Scope::WholeContainer }])
                             .await;
                     }

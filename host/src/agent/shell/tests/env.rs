@@ -84,13 +84,8 @@ impl TestEnv {
     }
 
     pub(super) async fn run(&mut self, tasks: Vec<TaskInfo>) {
-        self.tell(agent_event::Event::RunTasks(RunTasks {
-            framework: framework(),
-            tasks,
-            gang_id: None,
-            over_within_ms: None,
-        }))
-        .await;
+        self.tell(agent_event::Event::RunTasks(RunTasks { framework: framework(), tasks, ..RunTasks::default() }))
+            .await;
     }
 
     pub(super) async fn kill(&mut self, task: &str, grace_ms: Option<u64>) {

@@ -8,7 +8,7 @@ use mesos_plugin_api::v1::{CommandInfo, FrameworkInfo, Resources, TaskInfo, Task
 use mesos_plugin_api::{Calls, Framework, Time};
 
 use super::{http_get, name_of};
-use crate::agent::{self, AgentConfig, AgentHandle, Bounds, Master};
+use crate::agent::{self, AgentConfig, AgentHandle, Bounds, MachineFiles, Master};
 use crate::election::meeting::Meeting;
 use crate::election::{Detector, Leader};
 use crate::framework::shell::{Front, RunningFramework};
@@ -87,6 +87,7 @@ impl TestEnv {
             shared_folder: None,
             program: None,
             bounds: Bounds::default(),
+            machine: MachineFiles::default(),
         };
         agent::start(config, master).await.expect("an agent")
     }
@@ -242,7 +243,7 @@ async fn a_link_is_left_when_another_one_leads_and_not_when_nobody_is_known_to()
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_is_patient_waits_for_a_leader_and_others_are_told() {
     let mut env = TestEnv::new(0).await;
-    let ask = || operator_call::Call::ListAgents(ListAgents {});
+    let ask = || operator_call::Call::ListAgents(ListAgents { all: None });
     let error = MasterClient::Remote(env.remote()).ask(ask()).await.unwrap_err().to_string();
     assert!(error.contains("no master leads at the meeting"), "{error}");
     let patience = Patience { wait: Duration::from_millis(1), say: |_| {} };
