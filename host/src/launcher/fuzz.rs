@@ -30,7 +30,7 @@ pub(super) fn idle() -> (Server, OwnedFd) {
     listen(&listener, Backlog::new(1).expect("small")).expect("it listens");
     let (agent, first) = wire::pair().expect("a pair");
     let workers = Workers::with_threads(Vec::new(), 0).expect("no threads");
-    (Server::new(listener, first, AgentLoss::Keep(None), workers).expect("a server"), agent)
+    (Server::new(listener, Some(first), AgentLoss::Keep(None), workers).expect("a server"), agent)
 }
 
 impl Default for IdleLauncher {

@@ -55,10 +55,10 @@ enum Source {
 }
 
 impl Server {
-    /// `first` is the channel to the agent that starts this launcher.
+    /// `first` is the channel to the agent that starts this launcher, if one does.
     pub(super) fn new(
         listener: OwnedFd,
-        first: OwnedFd,
+        first: Option<OwnedFd>,
         on_agent_loss: AgentLoss,
         workers: Workers,
     ) -> io::Result<Self> {
@@ -78,8 +78,11 @@ impl Server {
             stopping: None,
             buffer: vec![0; PACKET_BYTES_MAX],
         };
-        // An agent that dies before its hello is lost like any other.
-        server.add_channel(first, Role::Agent);
+        match first {
+            // An agent that dies before its hello is lost like any other.
+            Some(first) => server.add_channel(first, Role::Agent),
+            None => server.alone_since = Some(Instant::now()),
+        }
         Ok(server)
     }
 

@@ -3,13 +3,16 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use nix::fcntl::{FcntlArg, Flock, FlockArg, OFlag, fcntl};
+use nix::fcntl::{Flock, FlockArg, OFlag};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::socket::{
@@ -105,8 +108,9 @@ pub fn connect(work_dir: &Path, on_agent_loss: AgentLoss) -> Result<Connection, 
     Ok(connection)
 }
 
-/// Is a launcher, and never returns, when this process was started as one. To be called first in `main`, before there are
-/// threads; does nothing otherwise.
+/// Is a launcher, and never returns, when this process was started as one: by an agent, or by a supervisor as
+/// `mesos-launcher WORK_DIR keep`, to which agents connect. To be called first in `main`, before there are threads; does nothing
+/// otherwise.
 pub fn run_if_launcher() {
     let mut args = std::env::args_os();
     if args.next().is_none_or(|name| name != PROGRAM_NAME) {
@@ -130,7 +134,11 @@ fn run(work_dir: &Path, policy: AgentLoss, shared: Option<&Path>) -> io::Result<
     // Whatever the agent failed to close on exec is not ours, and must not stay open in every task.
     // SAFETY: numbers only, and nothing of this process uses a descriptor above 2 yet.
     unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) };
-    detach()?;
+    // A supervisor, such as systemd, is its parent otherwise, and no agent is there yet.
+    let is_agents = io::stdin().as_fd().try_clone_to_owned().map(File::from)?.metadata()?.file_type().is_socket();
+    if is_agents {
+        detach()?;
+    }
     save_memory();
     std::env::set_current_dir(work_dir)?;
     let _lock = lock(work_dir)?;
@@ -143,12 +151,11 @@ fn run(work_dir: &Path, policy: AgentLoss, shared: Option<&Path>) -> io::Result<
     let restore = raise_open_files()?;
     nix::sys::prctl::set_child_subreaper(true)?;
     nix::sys::prctl::set_name(c"mesos-launcher")?;
-    let first = fcntl(io::stdin(), FcntlArg::F_DUPFD_CLOEXEC(3))?;
-    // SAFETY: made just now.
-    let first = unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(first) };
+    let first = if is_agents { Some(io::stdin().as_fd().try_clone_to_owned()?) } else { None };
     let mut server = Server::new(listener, first, policy, Workers::new(restore)?)?;
     log(&format!("launcher {} started, version {}", std::process::id(), env!("CARGO_PKG_VERSION")));
     close_stdio()?;
+    notify_supervisor();
     let result = server.run();
     // Only now: whoever finds the socket must find the launcher. The lock is still ours.
     let _ = std::fs::remove_file(work_dir.join(SOCKET_NAME));
@@ -253,6 +260,18 @@ fn close_stdio() -> io::Result<()> {
     dup2_stdout(&null)?;
     dup2_stderr(&null)?;
     Ok(())
+}
+
+/// As sd_notify(3): a supervisor that wants to know starts the agent only when there is something to connect to.
+fn notify_supervisor() {
+    let Some(name) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let address = match name.as_bytes().strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name),
+        None => SocketAddr::from_pathname(&name),
+    };
+    if let Err(error) = address.and_then(|address| UnixDatagram::unbound()?.send_to_addr(b"READY=1", &address)) {
+        log(&format!("cannot tell the supervisor at {} that this launcher is ready: {error}", name.display()));
+    }
 }
 
 fn policy_text(policy: AgentLoss) -> String {

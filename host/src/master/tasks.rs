@@ -54,9 +54,7 @@ impl Task {
             kill_wanted: None,
         }
     }
-}
 
-impl Task {
     /// Whether it was told to end because its agent is being drained.
     pub(super) fn is_drained(&self) -> bool {
         let draining = Some(i32::from(Reason::AgentDraining));

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -57,6 +57,7 @@ cases![
     the_last_launcher_takes_the_shared_folder_with_it,
     a_second_launcher_is_refused,
     without_a_launcher_connect_says_so,
+    a_supervisor_starts_one_and_agents_find_it,
     the_client_for_tokio,
 ];
 
@@ -534,6 +535,32 @@ fn the_last_launcher_takes_the_shared_folder_with_it() {
     assert!(shared.join("agent-2/launcher.log").exists());
     drop(second);
     wait_for("the end of the folder", || (!shared.exists()).then_some(()));
+}
+
+/// As a unit of systemd does.
+fn a_supervisor_starts_one_and_agents_find_it() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let notified = UnixDatagram::bind(dir.path().join("notify")).expect("a socket");
+    notified.set_read_timeout(Some(crate::env::DEADLINE)).expect("a time-out");
+    let program = std::env::current_exe().expect("a program");
+    let mut command = Command::new(program);
+    command.arg0("mesos-launcher").arg(dir.path()).arg("keep").stdin(Stdio::null());
+    let mut launcher = command.env("NOTIFY_SOCKET", dir.path().join("notify")).spawn().expect("a process");
+    let mut said = [0; 64];
+    let length = notified.recv(&mut said).expect("a word");
+    assert_eq!(&said[..length], b"READY=1");
+
+    let connection = connect(dir.path(), AgentLoss::Keep(None)).expect("a launcher");
+    let pid = connection.launcher().expect("it said welcome").pid;
+    assert_eq!(pid, launcher.id() as i32, "it stays its supervisor's child");
+    let mut agent = Agent::new(connection);
+    agent.launch(LaunchSpec::new("task", ["/bin/sleep", "1000"]));
+    let task = agent.launched("task").pid;
+
+    kill(Pid::from_raw(pid), Signal::SIGTERM).expect("our own process");
+    assert!(launcher.wait().expect("our own process").success());
+    assert!(is_alive(task), "what it launched runs on");
+    kill(Pid::from_raw(task), Signal::SIGKILL).expect("our own task");
 }
 
 fn the_client_for_tokio() {

@@ -6,6 +6,7 @@
 //! Network           machines: a hub namespace with a bridge, a namespace for each agent
 //! Mesos, Cmd        the binary under test in a home of its own; commands with a deadline
 //! Cluster           master and agents on these machines, ended whole when it goes out of scope
+//! Systemd           a systemd of a test's own, with no units but its
 //! ```
 //! Everything of one test lies in one temporary folder whose name is unique, so that whatever a test left running can be found by
 //! that name, and by nothing else.
@@ -28,6 +29,7 @@ pub mod mesos;
 pub mod network;
 pub mod processes;
 pub mod proxy;
+pub mod systemd;
 pub mod web;
 pub mod zookeeper;
 
@@ -37,5 +39,6 @@ pub use mesos::Mesos;
 pub use mpi::Mpi;
 pub use proxy::Proxy;
 pub use skip::Skip;
+pub use systemd::Systemd;
 pub use web::WebServer;
 pub use zookeeper::ZooKeeper;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! fmt ─ clippy ─ build ─ unit ─ fuzz ─ simulation ─ harness ─ doc ─ tidy ─ parts ─ run ─ plugins ─ golden ─ bad_input ─ lifecycle
-//!     ─ volumes ─ skeletons ─ failover ─ detach ─ drain ─ recovery ─ zookeeper ─ masters ─ mpi
+//!     ─ volumes ─ skeletons ─ failover ─ detach ─ drain ─ recovery ─ zookeeper ─ masters ─ units ─ mpi
 //! ```
 
 use std::path::Path;
@@ -81,6 +81,7 @@ const STEPS: &[Step] = &[
     Step { name: "recovery", action: Action::Integration },
     Step { name: "zookeeper", action: Action::Integration },
     Step { name: "masters", action: Action::Integration },
+    Step { name: "units", action: Action::Integration },
     Step { name: "mpi", action: Action::Turns },
 ];
 
@@ -90,6 +91,7 @@ const LONG_STEPS: &[Step] = &[
         name: "mutations",
         action: Action::Check(&["run", "--quiet", "--package", "xtask", "--", "simulate", "--mutations"]),
     },
+    Step { name: "systemd", action: Action::Integration },
     Step {
         name: "measured",
         action: Action::Check(&[
