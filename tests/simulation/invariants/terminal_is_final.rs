@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use mesos_host::agent::{Checkpoint, LocalId};
 use mesos_plugin_api::Time;
 use mesos_plugin_api::framework::Event as HalfEvent;
-use mesos_plugin_api::v1::{TaskId, TaskState};
+use mesos_plugin_api::v1::{Reason, TaskId, TaskState};
 
 use super::Invariant;
 use crate::sight::Sight;
@@ -31,7 +31,10 @@ impl Invariant for TerminalIsFinal {
                 let (task, state) = (&update.status.task_id, update.status.state());
                 if let Some(end) = self.seen.get(&(*scheduler, task.clone())) {
                     self.met += 1;
-                    if *end != state && state != TaskState::TaskUnknown {
+                    // A master that doesn't know the task any more answers who asks for it.
+                    let answered =
+                        update.status.reason() == Reason::Reconciliation && state == TaskState::TaskUnreachable;
+                    if *end != state && state != TaskState::TaskUnknown && !answered {
                         return Err(format!("scheduler {scheduler} sees {task} {state} after it was {end}"));
                     }
                 } else if state.is_terminal() {
