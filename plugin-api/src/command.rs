@@ -10,8 +10,8 @@ pub use crate::v1::command::{Cluster, Invocation, RunFramework, RunFrameworkResu
 /// Takes the pieces of an answer.
 pub type Pieces<'a> = dyn FnMut(&[u8]) -> ControlFlow<()> + 'a;
 
-/// What the host does for a command. Every error is a line for people.
-pub trait CommandHost {
+/// What the host does for a command, from any thread and several at a time. Every error is a line for people.
+pub trait CommandHost: Send + Sync {
     /// Runs the plugin's framework half, shows its output, passes signals and standard input on to it, and returns when it has
     /// finished; with `detach` it returns at once.
     fn run_framework(&self, run: RunFramework) -> Result<RunFrameworkResult, String>;

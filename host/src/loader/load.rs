@@ -136,11 +136,7 @@ impl LoadedPlugin {
     ///
     /// # Errors
     /// What the plugin says, or that it panicked, in one line.
-    pub fn run_command(
-        &self,
-        host: Arc<dyn CommandHost + Send + Sync>,
-        invocation: &Invocation,
-    ) -> Result<i32, String> {
+    pub fn run_command(&self, host: Arc<dyn CommandHost>, invocation: &Invocation) -> Result<i32, String> {
         self.module.run_command(Arc::new(CommandServer::new(host)), &invocation.encode_to_vec())
     }
 

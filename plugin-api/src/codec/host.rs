@@ -108,7 +108,7 @@ impl ByteHost for InjectServer {
 
 /// Serves a [`CommandHost`] to the command half of a plugin.
 pub struct CommandServer {
-    host: Arc<dyn CommandHost + Send + Sync>,
+    host: Arc<dyn CommandHost>,
     answers: Mutex<Answers>,
 }
 
@@ -126,7 +126,7 @@ enum Piece {
 
 impl CommandServer {
     /// Serves `host`.
-    pub fn new(host: Arc<dyn CommandHost + Send + Sync>) -> Self {
+    pub fn new(host: Arc<dyn CommandHost>) -> Self {
         Self { host, answers: Mutex::default() }
     }
 

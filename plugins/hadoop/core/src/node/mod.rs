@@ -1,0 +1,1 @@
+//! The executor half: what YARN's NodeManager is to applications.

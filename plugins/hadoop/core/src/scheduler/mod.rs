@@ -1,0 +1,1 @@
+//! The framework half: what YARN's ResourceManager is to applications, on offers.

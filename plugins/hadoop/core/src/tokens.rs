@@ -1,0 +1,1 @@
+//! Tokens that this plugin mints and checks.

@@ -1,0 +1,1 @@
+//! Hadoop's Writable forms: variable-length numbers, texts, tokens, credentials.
