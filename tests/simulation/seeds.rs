@@ -14,6 +14,7 @@ pub const NAMED: &[(&str, u64)] = &[
     ("a teardown waited for an executor whose only task was refused", 929),
     ("offers were made to a scheduler before it was welcome", 867),
     ("a framework that was taken over forgot the idle executors of its first scheduler", 1388),
+    ("a framework that was torn down before its scheduler was welcome got offers", 3680),
     ("a message was lost when the end of an executor's predecessor was heard of late", 2731),
     ("a master was paused again, for shorter, and what it wanted kept was overtaken", 3987),
     ("a revive was lost in a dying connection", 76),

@@ -238,13 +238,12 @@ impl Master {
         self.record(Operation::PutFramework(put), pending, effects);
     }
 
-    /// A scheduler that takes over must know all that the one before it has stored.
+    /// A scheduler that takes over must know all that the one before it has stored. One whose framework was torn down while it
+    /// waited isn't welcome any more: it would be offered resources of a framework that is about to be removed.
     pub(super) fn welcome(&mut self, now: Time, id: &FrameworkId, effects: &mut Vec<Effect>) {
         let writing = self.persisting.values().any(|pending| pending.holds_back(id));
-        let Some(framework) = self.frameworks.get_mut(id).filter(|framework| framework.welcome_waits && !writing)
-        else {
-            return;
-        };
+        let is_due = |framework: &&mut Framework| framework.welcome_waits && framework.ending.is_none() && !writing;
+        let Some(framework) = self.frameworks.get_mut(id).filter(is_due) else { return };
         framework.welcome_waits = false;
         let state = framework.state.iter();
         let subscribed = scheduler::Subscribed {

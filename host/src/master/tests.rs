@@ -570,3 +570,32 @@ fn no_offers_are_made_before_the_welcome() {
     assert!(matches!(&told[0], event::Event::Subscribed(_)), "{told:?}");
     assert!(told.iter().any(|event| matches!(event, event::Event::Offers(_))), "they come after it: {told:?}");
 }
+
+/// Found by the simulation, seed 3680: its offers outlived it, and their resources were offered twice.
+#[test]
+fn a_scheduler_whose_framework_was_torn_down_while_it_waited_is_offered_nothing() {
+    let mut env = TestEnv::new();
+    let first = env.framework_of(patient(), None);
+    let secret = env.events(first).into_iter().find_map(|event| match event {
+        event::Event::Subscribed(subscribed) => Some(subscribed.secret),
+        _ => None,
+    });
+    let agent = env.agent("here", "cpus:8");
+    let offer = env.offers(first).remove(0);
+    env.accept(first, &offer, vec![task("t", "M-A1", "cpus:1")]);
+    env.report(agent, "t", TaskState::TaskRunning, 1);
+    env.persists = false;
+    env.call(first, Call::PutState(scheduler::PutState { changes: Vec::new(), seq: Some(1) }));
+    let second = env.framework_of(FrameworkInfo { id: Some("M-F1".into()), ..patient() }, secret);
+    let framework = "M-F1".to_string();
+    env.operator(operator_call::Call::Teardown(crate::protocol::TeardownCall { framework, ..Default::default() }));
+    env.persist();
+    let told = env.events(second);
+    assert!(
+        !told.iter().any(|event| matches!(event, event::Event::Offers(_) | event::Event::Subscribed(_))),
+        "{told:?}"
+    );
+    env.report(agent, "t", TaskState::TaskKilled, 2);
+    env.persist();
+    assert!(env.effects.iter().any(|effect| matches!(effect, Effect::Close { link } if *link == second)));
+}
