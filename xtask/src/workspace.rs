@@ -16,7 +16,7 @@ pub enum Profile {
 }
 
 /// The plugins: the library's name, and the file's name under which users know it.
-pub const PLUGINS: &[(&str, &str)] = &[("libmesos_mpi.so", "mpi.so"), ("libmesos_hadoop.so", "hadoop.so")];
+pub const PLUGINS: &[(&str, &str)] = &[("libmesos_mpi.so", "mpi.so")];
 
 /// The top folder.
 pub fn root() -> &'static Path {

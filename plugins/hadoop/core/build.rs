@@ -2,7 +2,8 @@
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=proto");
-    let descriptors = protox::compile(["hadoop.proto", "yarn.proto"], ["proto", "../../../plugin-api/proto"])?;
+    let descriptors =
+        protox::compile(["hadoop.proto", "rpc.proto", "yarn.proto"], ["proto", "../../../plugin-api/proto"])?;
     tonic_prost_build::configure()
         .build_client(false)
         .build_server(false)

@@ -1,4 +1,5 @@
-//! The logic of the hadoop plugin: YARN's protocols, scheduling, containers, shuffle; no I/O.
+//! The logic of the hadoop plugin, no I/O. So far the wire: ids, tokens, Hadoop's writable forms, its RPC, and the messages between
+//! the halves; scheduler, node and shuffle are not here yet, and no plugin is built from it.
 //!
 //! ```text
 //! client ──Hadoop RPC──▶ command ──Request(Call)──▶ scheduler ──asks ◀▶ offers──▶ master
@@ -9,10 +10,7 @@
 //! ```
 
 pub mod ids;
-pub mod node;
 pub mod rpc;
-pub mod scheduler;
-pub mod shuffle;
 pub mod tokens;
 pub mod writable;
 
@@ -21,7 +19,7 @@ pub mod writable;
 #[rustfmt::skip]
 pub mod messages {
     include!(concat!(env!("OUT_DIR"), "/mesos.hadoop.rs"));
-    /// From `proto/yarn.proto`.
+    /// From `proto/rpc.proto` and `proto/yarn.proto`.
     pub mod yarn {
         include!(concat!(env!("OUT_DIR"), "/mesos.hadoop.yarn.rs"));
     }

@@ -1,1 +1,0 @@
-//! The executor half: what YARN's NodeManager is to applications.

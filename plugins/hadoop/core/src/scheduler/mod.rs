@@ -1,1 +1,0 @@
-//! The framework half: what YARN's ResourceManager is to applications, on offers.

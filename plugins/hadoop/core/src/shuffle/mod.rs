@@ -1,1 +1,0 @@
-//! The shuffle: what reducers ask, and where in the map outputs the answer lies.

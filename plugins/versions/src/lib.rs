@@ -1,1 +1,0 @@
-//! Versions of Java systems on this machine: a content-addressed store filled from Maven; shared by plugins.
