@@ -1,4 +1,4 @@
-use std::cell::RefCell;
+use std::sync::Mutex;
 
 use mesos_plugin_api::v1::command::{ArgumentValues, Cluster, RunFrameworkResult};
 use mesos_plugin_api::v1::{AgentInfo, EnvironmentVariable, Resources, Uri};
@@ -8,13 +8,13 @@ use super::*;
 /// A host with a cluster that never runs anything.
 struct FakeHost {
     cluster: Cluster,
-    run: RefCell<Option<RunFramework>>,
-    uploads: RefCell<Vec<PathBuf>>,
+    run: Mutex<Option<RunFramework>>,
+    uploads: Mutex<Vec<PathBuf>>,
 }
 
 impl CommandHost for FakeHost {
     fn run_framework(&self, run: RunFramework) -> Result<RunFrameworkResult, String> {
-        *self.run.borrow_mut() = Some(run);
+        *self.run.lock().unwrap() = Some(run);
         Ok(RunFrameworkResult { exit_code: 7, framework_id: None })
     }
 
@@ -23,8 +23,8 @@ impl CommandHost for FakeHost {
     }
 
     fn upload(&self, path: &Path) -> Result<Uri, String> {
-        self.uploads.borrow_mut().push(path.to_path_buf());
-        Ok(Uri { value: format!("blob:{}", self.uploads.borrow().len()), ..Uri::default() })
+        self.uploads.lock().unwrap().push(path.to_path_buf());
+        Ok(Uri { value: format!("blob:{}", self.uploads.lock().unwrap().len()), ..Uri::default() })
     }
 
     fn cluster(&self) -> Result<Cluster, String> {
@@ -39,7 +39,7 @@ fn host(agents: u32, cpus: f64) -> FakeHost {
         ..AgentInfo::default()
     };
     let cluster = Cluster { agents: (1..=agents).map(agent).collect(), embedded: Some(false) };
-    FakeHost { cluster, run: RefCell::new(None), uploads: RefCell::new(Vec::new()) }
+    FakeHost { cluster, run: Mutex::new(None), uploads: Mutex::new(Vec::new()) }
 }
 
 fn invocation(folder: &Path, arguments: &[(&str, &str)]) -> Invocation {
@@ -55,7 +55,7 @@ fn invocation(folder: &Path, arguments: &[(&str, &str)]) -> Invocation {
 }
 
 fn job_of(host: &FakeHost) -> Job {
-    Job::decode(host.run.borrow().as_ref().unwrap().config.as_slice()).unwrap()
+    Job::decode(host.run.lock().unwrap().as_ref().unwrap().config.as_slice()).unwrap()
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn a_job_that_fits_is_run_with_a_share_of_the_memory() {
     let host = host(2, 4.0);
     assert_eq!(run(&host, &invocation(folder.path(), &[("ntasks", "8")])), Ok(7));
     assert_eq!(job_of(&host).mem_per_rank, 1_016_000);
-    let run = host.run.borrow().clone().unwrap();
+    let run = host.run.lock().unwrap().clone().unwrap();
     assert_eq!((run.name.as_str(), run.name_is_prefix(), run.stdin()), ("mpi-prog", true, true));
 }
 
@@ -120,7 +120,7 @@ fn program_and_input_are_sent_along() {
     let names: Vec<&str> = job.uris.iter().map(|uri| uri.output_file()).collect();
     assert_eq!(names, ["prog", INPUT_FILE]);
     assert_eq!((job.uris[0].executable(), job.program_in_sandbox()), (true, "prog"));
-    assert!(!host.run.borrow().as_ref().unwrap().stdin());
+    assert!(!host.run.lock().unwrap().as_ref().unwrap().stdin());
 }
 
 #[test]
