@@ -5,6 +5,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use mesos_plugin_api::Time;
 use mesos_plugin_api::v1::{FrameworkId, TaskId};
 use sha2::Sha256;
+use subtle::ConstantTimeEq;
 
 use crate::hex::hex;
 
@@ -54,7 +55,7 @@ pub fn is_scheduler_ticket(key: &[u8], user: &str, given: &str) -> bool {
 
 /// Compares without telling by its time where they differ.
 pub fn same(one: &[u8], other: &[u8]) -> bool {
-    one.len() == other.len() && one.iter().zip(other).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
+    one.ct_eq(other).into()
 }
 
 fn mac(secret: &[u8], framework: &FrameworkId, task: &TaskId, expires: Time) -> Hmac<Sha256> {

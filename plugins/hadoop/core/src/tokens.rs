@@ -100,29 +100,29 @@ impl Minter {
 
     /// What proves an identifier of this kind.
     pub fn password(&self, kind: Kind, identifier: &[u8]) -> Vec<u8> {
+        self.mac(kind, identifier).finalize().into_bytes().to_vec()
+    }
+
+    /// Whether somebody who knew the secret made it. Takes as long for a wrong password as for the right one.
+    pub fn is_genuine(&self, kind: Kind, identifier: &[u8], password: &[u8]) -> bool {
+        self.mac(kind, identifier).verify_slice(password).is_ok()
+    }
+
+    fn mac(&self, kind: Kind, identifier: &[u8]) -> Hmac<Sha1> {
         let mut mac = Hmac::<Sha1>::new_from_slice(&self.secret).expect("HMAC takes keys of any length");
         // Identifiers of two kinds may be the same bytes.
         mac.update(kind.name().as_bytes());
         mac.update(&[0]);
         mac.update(identifier);
-        mac.finalize().into_bytes().to_vec()
-    }
-
-    /// Whether somebody who knew the secret made it.
-    pub fn is_genuine(&self, kind: Kind, identifier: &[u8], password: &[u8]) -> bool {
-        same(&self.password(kind, identifier), password)
+        mac
     }
 
     /// For the token file of an application master's container.
     pub fn am_rm(&self, attempt: AttemptId) -> Token {
         let identifier = AmrmTokenIdentifierProto { app_attempt_id: Some(attempt.into()), key_id: Some(1) };
-        let token = self.token(Kind::AmRm, identifier.encode_to_vec(), String::new());
-        Token {
-            identifier: token.identifier,
-            password: token.password,
-            kind: token.kind.into_bytes(),
-            service: Vec::new(),
-        }
+        let identifier = identifier.encode_to_vec();
+        let password = self.password(Kind::AmRm, &identifier);
+        Token { identifier, password, kind: Kind::AmRm.name().into(), service: Vec::new() }
     }
 
     /// For an application master that may speak to a node.
@@ -169,11 +169,6 @@ pub(crate) fn sasl_text(bytes: &[u8]) -> String {
 /// The bytes behind such a text.
 pub(crate) fn from_sasl_text(text: &[u8]) -> Option<Vec<u8>> {
     BASE64_STANDARD.decode(text).ok()
-}
-
-/// Takes as long for a wrong one as for the right one.
-pub(crate) fn same(ours: &[u8], theirs: &[u8]) -> bool {
-    ours.len() == theirs.len() && ours.iter().zip(theirs).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use prost::Message;
 use thiserror::Error;
 
 use super::digest;
-use super::frame::{FrameError, Frames, packet, take, take_bytes};
+use super::frame::{AUTH_NONE, AUTH_SASL, CONTEXT, FrameError, Frames, MAGIC, SASL, VERSION, packet, take, take_bytes};
 use crate::messages::Exception;
 use crate::messages::yarn::rpc_response_header_proto::RpcStatusProto;
 use crate::messages::yarn::rpc_sasl_proto::SaslState;
@@ -13,9 +13,6 @@ use crate::messages::yarn::{
     RpcSaslProto, UserInformationProto,
 };
 use crate::writable::Token;
-
-const CONTEXT: i32 = -3;
-const SASL: i32 = -33;
 
 /// A connection to a server of Hadoop RPC.
 #[derive(Debug)]
@@ -82,10 +79,10 @@ impl Client {
 
     /// The first bytes. Without a token calls may follow at once.
     pub fn open(&self) -> Vec<u8> {
-        let preamble = |auth: u8| [b"hrpc".as_slice(), &[9, 0, auth]].concat();
+        let preamble = |auth: u8| [MAGIC.as_slice(), &[VERSION, 0, auth]].concat();
         match &self.token {
-            None => [preamble(0), self.context()].concat(),
-            Some(_) => [preamble(0xDF), self.sasl(SaslState::Negotiate, None)].concat(),
+            None => [preamble(AUTH_NONE), self.context()].concat(),
+            Some(_) => [preamble(AUTH_SASL), self.sasl(SaslState::Negotiate, None)].concat(),
         }
     }
 

@@ -2,7 +2,9 @@
 
 use prost::Message;
 
-use super::frame::{Frames, packet, take, take_bytes};
+use super::frame::{
+    AUTH_NONE, AUTH_SASL, CONTEXT, Frames, MAGIC, NO_CALL, PING, SASL, VERSION, packet, take, take_bytes,
+};
 use super::{class, digest};
 use crate::messages::Exception;
 use crate::messages::yarn::rpc_response_header_proto::{RpcErrorCodeProto as Code, RpcStatusProto as Status};
@@ -11,13 +13,6 @@ use crate::messages::yarn::{
     IpcConnectionContextProto, RequestHeaderProto, RpcRequestHeaderProto, RpcResponseHeaderProto, RpcSaslProto,
 };
 
-/// Ids of calls that are none: of the connection's context, of a ping, of SASL, of an end that concerns no call.
-const CONTEXT: i32 = -3;
-const PING: i32 = -4;
-const SASL: i32 = -33;
-const VERSION: u8 = 9;
-const AUTH_NONE: u8 = 0;
-const AUTH_SASL: u8 = 0xDF;
 const PREAMBLE_BYTES: usize = 7;
 
 /// What a server wants of its callers.
@@ -39,8 +34,8 @@ pub enum Output {
     Bytes(Vec<u8>),
     /// Answer this, some time, by [`Connection::answer`].
     Call(Incoming),
-    /// Close the connection when all is sent. The line is for a log; none is an ordinary end.
-    Close(Option<String>),
+    /// Close the connection when all is sent. The line is for a log.
+    Close(String),
 }
 
 /// A call.
@@ -110,6 +105,10 @@ impl Connection {
     /// Takes what has arrived.
     pub fn receive(&mut self, bytes: &[u8], passwords: &Passwords<'_>) -> Vec<Output> {
         let mut out = Vec::new();
+        if self.stage == Stage::Closed {
+            // Nobody reads it any more: it isn't kept either.
+            return out;
+        }
         self.frames.push(bytes);
         if self.stage == Stage::Preamble {
             self.preamble(&mut out);
@@ -140,9 +139,9 @@ impl Connection {
     fn preamble(&mut self, out: &mut Vec<Output>) {
         let Some(preamble) = self.frames.bytes(PREAMBLE_BYTES) else { return };
         let auth = preamble[6];
-        let refusal = if &preamble[..4] != b"hrpc" {
+        let refusal = if &preamble[..4] != MAGIC {
             self.stage = Stage::Closed;
-            return out.push(Output::Close(Some(format!("not Hadoop RPC: it begins with {preamble:02x?}"))));
+            return out.push(Output::Close(format!("not Hadoop RPC: it begins with {preamble:02x?}")));
         } else if preamble[4] != VERSION {
             let line = format!("version {} of Hadoop RPC is not spoken here, only {VERSION}", preamble[4]);
             refuse(Code::FatalVersionMismatch, "org.apache.hadoop.ipc.RPC$VersionMismatch", line)
@@ -242,10 +241,10 @@ impl Connection {
     fn close(&mut self, refusal: Refusal, out: &mut Vec<Output>) {
         let Refusal { status, exception } = refusal;
         // The id of SASL where the client waits for its answer; else one that no call has.
-        let id = if self.stage == Stage::Sasl { SASL } else { -1 };
+        let id = if self.stage == Stage::Sasl { SASL } else { NO_CALL };
         self.stage = Stage::Closed;
         out.push(Output::Bytes(packet(&with_error(header(id, &[], -1), Status::Fatal, status, &exception), &[])));
-        out.push(Output::Close(Some(exception.message)));
+        out.push(Output::Close(exception.message));
     }
 }
 

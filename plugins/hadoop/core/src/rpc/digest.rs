@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use md5::{Digest, Md5};
+use subtle::ConstantTimeEq;
 
-use crate::tokens::{from_sasl_text, same, sasl_text};
+use crate::tokens::{from_sasl_text, sasl_text};
 
 const REALM: &str = "default";
 
@@ -37,8 +38,8 @@ pub(super) fn check(
         client_nonce: field("cnonce")?,
         uri: field("digest-uri")?,
     };
-    let is_right = same(proof.hex("AUTHENTICATE:").as_bytes(), field("response")?);
-    is_right.then(|| (identifier, format!("rspauth={}", proof.hex(":")).into_bytes()))
+    let is_right = proof.hex("AUTHENTICATE:").as_bytes().ct_eq(field("response")?);
+    bool::from(is_right).then(|| (identifier, format!("rspauth={}", proof.hex(":")).into_bytes()))
 }
 
 /// A client's response to a challenge.

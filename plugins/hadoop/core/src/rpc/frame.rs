@@ -6,6 +6,18 @@ use thiserror::Error;
 /// Hadoop's own default for the longest packet (`ipc.maximum.data.length`).
 pub const FRAME_BYTES_MAX: usize = 64 << 20;
 
+/// How a connection begins: this, the version, the class of service, and how the client shows who it is.
+pub(super) const MAGIC: &[u8; 4] = b"hrpc";
+pub(super) const VERSION: u8 = 9;
+pub(super) const AUTH_NONE: u8 = 0;
+pub(super) const AUTH_SASL: u8 = 0xDF;
+
+/// Ids of packets that are no calls: the connection's context, a ping, SASL, an end that concerns no call.
+pub(super) const CONTEXT: i32 = -3;
+pub(super) const PING: i32 = -4;
+pub(super) const SASL: i32 = -33;
+pub(super) const NO_CALL: i32 = -1;
+
 /// Bytes that are no packet.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum FrameError {

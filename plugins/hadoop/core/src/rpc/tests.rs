@@ -76,7 +76,7 @@ fn the_holder_of_a_token_proves_it() {
 fn whoever_holds_no_token_or_a_wrong_one_is_refused() {
     let mut stranger = server(Access::Token);
     let outputs = receive(&mut stranger, &client().open());
-    let [Output::Bytes(bytes), Output::Close(Some(_))] = outputs.as_slice() else { panic!("{outputs:?}") };
+    let [Output::Bytes(bytes), Output::Close(_)] = outputs.as_slice() else { panic!("{outputs:?}") };
     let refused = client().receive(bytes).unwrap_err();
     assert!(matches!(&refused, ClientError::Refused { class, .. } if class == class::ACCESS_CONTROL), "{refused}");
 
@@ -85,7 +85,7 @@ fn whoever_holds_no_token_or_a_wrong_one_is_refused() {
     let challenge = sent(receive(&mut server, &client.open()));
     let response = to_send(client.receive(&challenge).unwrap());
     let outputs = receive(&mut server, &response);
-    let [Output::Bytes(bytes), Output::Close(Some(_))] = outputs.as_slice() else { panic!("{outputs:?}") };
+    let [Output::Bytes(bytes), Output::Close(_)] = outputs.as_slice() else { panic!("{outputs:?}") };
     let refused = client.receive(bytes).unwrap_err();
     assert!(matches!(&refused, ClientError::Refused { class, .. } if class == class::INVALID_TOKEN), "{refused}");
     assert_eq!(receive(&mut server, &response), [], "nothing more is heard of it");
@@ -98,7 +98,7 @@ fn a_response_to_another_connection_s_challenge_is_refused() {
     let response = to_send(client.receive(&challenge).unwrap());
     let mut second = Connection::new(Access::Token, "another".into());
     sent(receive(&mut second, &client.open()));
-    assert!(matches!(receive(&mut second, &response).last(), Some(Output::Close(Some(_)))));
+    assert!(matches!(receive(&mut second, &response).last(), Some(Output::Close(_))));
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn a_call_before_the_token_is_refused() {
     let (mut client, mut server) = (client().with_token(token(), "mine"), server(Access::Token));
     sent(receive(&mut server, &client.open()));
     let (_, call) = client.call("allocate", &GetNewApplicationRequestProto {});
-    assert!(matches!(receive(&mut server, &call).last(), Some(Output::Close(Some(_)))));
+    assert!(matches!(receive(&mut server, &call).last(), Some(Output::Close(_))));
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn garbage_closes_the_connection_and_nothing_else() {
     let junk = [b"hrpc\x09\0\0".as_slice(), &4_u32.to_be_bytes(), b"\xff\xff\xff\xff"].concat();
     for bytes in [b"GET / HT".to_vec(), b"hrpc\x04\0\0".to_vec(), b"hrpc\x09\0\x50".to_vec(), huge, empty, junk] {
         let mut server = server(Access::Simple);
-        assert!(matches!(receive(&mut server, &bytes).last(), Some(Output::Close(Some(_)))), "{bytes:02x?}");
+        assert!(matches!(receive(&mut server, &bytes).last(), Some(Output::Close(_))), "{bytes:02x?}");
         assert_eq!(receive(&mut server, b"more"), []);
     }
 }
