@@ -19,7 +19,7 @@ use mesos_plugin_api::v1::{
 
 use super::{Caller, Effect, Event, MasterConfig};
 use crate::protocol::{ListTasks, TaskRecord, agent_call, agent_event, operator_call, operator_reply};
-use env::{TestEnv, executor_task, patient, refused, task};
+use env::{TestEnv, executor_task, patient, refused, subscribed, task};
 
 #[test]
 fn a_task_goes_from_offer_to_history() {
@@ -331,13 +331,7 @@ fn a_scheduler_that_takes_over_is_told_of_all_that_was_written_and_shuts_the_old
     let mut env = TestEnv::new();
     let info = FrameworkInfo { name: "f".into(), user: "user".into(), role: "default".into(), ..Default::default() };
     let old = env.framework_of(info.clone(), None);
-    let welcome = |events: Vec<event::Event>| {
-        events.into_iter().find_map(|event| match event {
-            event::Event::Subscribed(subscribed) => Some(subscribed),
-            _ => None,
-        })
-    };
-    let first = welcome(env.events(old)).unwrap();
+    let first = subscribed(&env.events(old)).unwrap();
     let put = |seq, value: u8| {
         let change = scheduler::StateChange { key: "k".into(), value: Some(vec![value]) };
         Call::PutState(scheduler::PutState { changes: vec![change], seq: Some(seq) })
@@ -349,9 +343,9 @@ fn a_scheduler_that_takes_over_is_told_of_all_that_was_written_and_shuts_the_old
     let new = env.framework_of(same.clone(), Some(first.secret.clone()));
     // The framework itself, and the first write.
     env.persist_first(2);
-    assert!(welcome(env.events(new)).is_none(), "one write is still on its way");
+    assert!(subscribed(&env.events(new)).is_none(), "one write is still on its way");
     env.persist();
-    let second = welcome(env.events(new)).unwrap();
+    let second = subscribed(&env.events(new)).unwrap();
     assert_eq!((second.state[0].value.as_slice(), second.incarnation), (&[2][..], Some(2)));
 
     let again = env.link();
@@ -522,10 +516,7 @@ fn a_framework_keeps_its_name_user_and_role() {
     let mut env = TestEnv::new();
     let info = patient();
     let link = env.framework_of(info.clone(), None);
-    let secret = env.events(link).into_iter().find_map(|event| match event {
-        event::Event::Subscribed(subscribed) => Some(subscribed.secret),
-        _ => None,
-    });
+    let secret = subscribed(&env.events(link)).map(|subscribed| subscribed.secret);
     let other = FrameworkInfo { name: "g".into(), id: Some("M-F1".into()), ..info };
     let again = env.framework_of(other, secret);
     assert!(refused(env.events(again)).contains("is f of u in role r"));
@@ -557,11 +548,7 @@ fn no_offers_are_made_before_the_welcome() {
     env.persists = false;
     let put = scheduler::PutState { changes: Vec::new(), seq: Some(1) };
     env.call(first, Call::PutState(put));
-    let told = env.events(first);
-    let secret = told.into_iter().find_map(|event| match event {
-        event::Event::Subscribed(subscribed) => Some(subscribed.secret),
-        _ => None,
-    });
+    let secret = subscribed(&env.events(first)).map(|subscribed| subscribed.secret);
     // It takes over while a write of the one before isn't durable: it has to wait.
     let second = env.framework_of(FrameworkInfo { id: Some("M-F1".into()), ..patient() }, secret);
     env.persist();
@@ -576,10 +563,7 @@ fn no_offers_are_made_before_the_welcome() {
 fn a_scheduler_whose_framework_was_torn_down_while_it_waited_is_offered_nothing() {
     let mut env = TestEnv::new();
     let first = env.framework_of(patient(), None);
-    let secret = env.events(first).into_iter().find_map(|event| match event {
-        event::Event::Subscribed(subscribed) => Some(subscribed.secret),
-        _ => None,
-    });
+    let secret = subscribed(&env.events(first)).map(|subscribed| subscribed.secret);
     let agent = env.agent("here", "cpus:8");
     let offer = env.offers(first).remove(0);
     env.accept(first, &offer, vec![task("t", "M-A1", "cpus:1")]);

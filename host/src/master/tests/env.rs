@@ -268,6 +268,14 @@ pub(super) fn task(id: &str, agent: &str, resources: &str) -> TaskInfo {
     TaskInfo::command(id, agent.into(), resources.parse().unwrap(), CommandInfo::argv(["true"]))
 }
 
+/// How a scheduler was welcomed, if it was.
+pub(super) fn subscribed(events: &[event::Event]) -> Option<scheduler::Subscribed> {
+    events.iter().find_map(|event| match event {
+        event::Event::Subscribed(subscribed) => Some(subscribed.clone()),
+        _ => None,
+    })
+}
+
 pub(super) fn refused(events: Vec<event::Event>) -> String {
     let message = events.into_iter().find_map(|event| match event {
         event::Event::Error(error) => Some(error.message),

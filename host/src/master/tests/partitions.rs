@@ -5,7 +5,7 @@ use std::time::Duration;
 use mesos_plugin_api::v1::scheduler::{self, call::Call, event};
 use mesos_plugin_api::v1::{FrameworkInfo, TaskState, TaskStatus};
 
-use super::env::{TestEnv, patient, task};
+use super::env::{TestEnv, patient, subscribed, task};
 use crate::master::{Event, LinkId, MasterConfig};
 use crate::protocol::{AgentAbsence, ListAgents, TaskRecord, agent_event, operator_call, operator_reply};
 use crate::registry::Presence;
@@ -155,10 +155,7 @@ fn the_next_master_takes_an_unreachable_agent_up_and_knows_that_its_tasks_may_ru
     let agent = env.agent("h1", "cpus:4");
     let scheduler = env.framework_of(patient(), None);
     let events = env.events(scheduler);
-    let secret = events.iter().find_map(|event| match event {
-        event::Event::Subscribed(subscribed) => Some(subscribed.secret.clone()),
-        _ => None,
-    });
+    let secret = subscribed(&events).map(|subscribed| subscribed.secret);
     let offer = events.iter().find_map(|event| match event {
         event::Event::Offers(offers) => Some(offers.offers[0].clone()),
         _ => None,

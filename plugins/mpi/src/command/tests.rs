@@ -23,8 +23,9 @@ impl CommandHost for FakeHost {
     }
 
     fn upload(&self, path: &Path) -> Result<Uri, String> {
-        self.uploads.lock().unwrap().push(path.to_path_buf());
-        Ok(Uri { value: format!("blob:{}", self.uploads.lock().unwrap().len()), ..Uri::default() })
+        let mut uploads = self.uploads.lock().unwrap();
+        uploads.push(path.to_path_buf());
+        Ok(Uri { value: format!("blob:{}", uploads.len()), ..Uri::default() })
     }
 
     fn cluster(&self) -> Result<Cluster, String> {
