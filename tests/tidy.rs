@@ -26,6 +26,7 @@ const CORES: &[&str] = &[
     "host/src/agent",
     "host/src/framework",
     "plugins/mpi/core/src",
+    "plugins/hadoop/core/src",
 ];
 
 /// The only place that names the ABI crate, so that it can be replaced.
