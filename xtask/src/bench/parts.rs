@@ -74,10 +74,10 @@ pub fn failover(bench: &Bench, report: &mut dyn FnMut(Row)) -> Result<()> {
         };
         row("back", "known again with their tasks to a new master", "s", Some(Goal::AtMost(seconds)))?;
         row("admitted", "admitted to a new cluster, without tasks", "s", None)?;
-        row("agent_heap_kb", "heap of the master for each, reserved and not yet used included", "KB", None)?;
+        row("agent_heap_kb", "heap of the master for each", "KB", Some(Goal::AtMost(48.0)))?;
         row("agent_resident_kb", "resident memory of the master for each", "KB", Some(Goal::AtMost(48.0)))?;
         row("task_heap_kb", "heap of the master for each task", "KB", Some(Goal::AtMost(1.5)))?;
-        row("task_resident_kb", "resident memory of the master for each task", "KB", None)?;
+        row("task_resident_kb", "resident memory of the master for each task", "KB", Some(Goal::AtMost(1.5)))?;
         if updates > 0 {
             row("updates", "status updates through the master", "updates/s", Some(Goal::AtLeast(100_000.0)))?;
         }
