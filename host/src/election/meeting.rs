@@ -49,6 +49,11 @@ impl Meeting {
         Box::new(Candidate { meeting: self.clone(), number })
     }
 
+    /// How many lead or wait for their turn.
+    pub(crate) fn candidates(&self) -> usize {
+        self.state().candidates.len()
+    }
+
     /// The leader's session ends, and the next leads. With `told`, it hears of that itself.
     pub(crate) fn expire_leader(&self, told: bool) {
         let mut state = self.state();

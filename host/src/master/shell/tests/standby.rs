@@ -57,6 +57,9 @@ impl TestEnv {
             token: None,
         };
         self.masters.push(MasterHandle::stand_by(options).await.expect("a master"));
+        // It takes its place in a thread of its own: the next one could come before it, and lead before it.
+        let (meeting, masters) = (&self.meeting, self.masters.len());
+        until("candidate", || async { (meeting.candidates() == masters).then_some(()) }).await;
     }
 
     /// Wherever it is.
@@ -71,7 +74,8 @@ impl TestEnv {
     /// Whoever leads goes in order, and the next of them leads.
     async fn next_leads(&mut self) {
         drop(self.masters.remove(0));
-        self.masters[0].leads().await.expect("its turn has come");
+        let leads = tokio::time::timeout(DEADLINE, self.masters[0].leads()).await;
+        leads.expect("in time").expect("its turn has come");
     }
 
     async fn start_agent(&self, master: Master) -> AgentHandle {
