@@ -3,14 +3,19 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
+
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// A share in a folder. The kernel takes it back when the process ends, however that ends.
 #[derive(Debug)]
 pub struct SharedFolder {
     path: PathBuf,
-    share: Flock<File>,
+    /// None once it was given back.
+    share: Option<Flock<File>>,
 }
 
 impl SharedFolder {
@@ -20,21 +25,29 @@ impl SharedFolder {
     /// The folder can't be opened, or its file system knows no locks.
     pub fn share(path: &Path) -> io::Result<SharedFolder> {
         let share = Flock::lock(File::open(path)?, FlockArg::LockSharedNonblock).map_err(|(_, error)| error)?;
-        Ok(SharedFolder { path: path.to_owned(), share })
+        Ok(SharedFolder { path: path.to_owned(), share: Some(share) })
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
     }
-}
 
-impl Drop for SharedFolder {
-    /// Gives the share back, and removes the folder if it was the last one.
-    fn drop(&mut self) {
+    /// Gives the share back, and removes the folder if it was the last one. Others that are about to end have so long to do that:
+    /// a process that is killed closes its sockets, by which one hears of its death, before or after it gives its locks back.
+    pub fn leave(mut self, others_end_within: Duration) {
+        self.give_back(others_end_within);
+    }
+
+    fn give_back(&mut self, others_end_within: Duration) {
+        let Some(share) = self.share.take() else { return };
+        let until = Instant::now() + others_end_within;
         // The kernel gives the shared lock up before it tries for the other, so that of two that do this at once one is the last.
-        if self.share.relock(FlockArg::LockExclusiveNonblock).is_err() {
-            return;
+        while share.relock(FlockArg::LockExclusiveNonblock).is_err() {
+            if Instant::now() >= until {
+                return;
+            }
+            thread::sleep(LOOK_AGAIN);
         }
         match std::fs::remove_dir_all(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -43,6 +56,12 @@ impl Drop for SharedFolder {
             }
             _ => {}
         }
+    }
+}
+
+impl Drop for SharedFolder {
+    fn drop(&mut self) {
+        self.give_back(Duration::ZERO);
     }
 }
 
@@ -60,6 +79,25 @@ mod tests {
         drop(first);
         assert!(path.join("agent-1/launcher.log").exists());
         drop(second);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn who_leaves_waits_for_one_that_is_about_to_end() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("shared");
+        std::fs::create_dir(&path).unwrap();
+        let dying = SharedFolder::share(&path).unwrap();
+        let last = SharedFolder::share(&path).unwrap();
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                thread::sleep(Duration::from_millis(100));
+                // What the end of a process does: the lock goes, and nothing else happens.
+                let mut dying = dying;
+                drop(dying.share.take());
+            });
+            last.leave(Duration::from_secs(60));
+        });
         assert!(!path.exists());
     }
 

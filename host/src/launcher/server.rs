@@ -40,6 +40,8 @@ pub(super) struct Server {
     /// Since when there is no agent.
     pub(super) alone_since: Option<Instant>,
     pub(super) stopping: Option<Instant>,
+    /// The agent ended without having said so, and everything with it.
+    died_with_agent: bool,
     buffer: Vec<u8>,
 }
 
@@ -76,6 +78,7 @@ impl Server {
             on_agent_loss,
             alone_since: None,
             stopping: None,
+            died_with_agent: false,
             buffer: vec![0; PACKET_BYTES_MAX],
         };
         match first {
@@ -154,6 +157,11 @@ impl Server {
         {
             self.stop("no agent came back in time");
         }
+    }
+
+    /// Whether it ends because its agent died: then the agent's process may not be quite gone yet.
+    pub(super) fn died_with_agent(&self) -> bool {
+        self.died_with_agent
     }
 
     fn has_ended(&self) -> bool {
@@ -249,7 +257,10 @@ impl Server {
         }
         log(&format!("lost the agent: {why}"));
         match self.on_agent_loss {
-            AgentLoss::Kill => self.stop("the agent is gone"),
+            AgentLoss::Kill => {
+                self.died_with_agent |= self.stopping.is_none();
+                self.stop("the agent is gone");
+            }
             AgentLoss::Keep(_) => self.alone_since = Some(Instant::now()),
         }
     }

@@ -32,6 +32,8 @@ const PROGRAM_NAME: &str = "mesos-launcher";
 const SOCKET_NAME: &str = "launcher.sock";
 const LOCK_NAME: &str = "launcher.lock";
 const LOG_NAME: &str = "launcher.log";
+/// How long a process that was killed may take to give its locks back after its sockets.
+const AGENT_DIES_WITHIN: Duration = Duration::from_secs(5);
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why there is no connection to a launcher.
@@ -143,7 +145,7 @@ fn run(work_dir: &Path, policy: AgentLoss, shared: Option<&Path>) -> io::Result<
     std::env::set_current_dir(work_dir)?;
     let _lock = lock(work_dir)?;
     // Before the agent hears from us, which has a share itself until then. Given back before the lock is.
-    let _share = shared.map(SharedFolder::share).transpose()?;
+    let share = shared.map(SharedFolder::share).transpose()?;
     log::open(Path::new(LOG_NAME))?;
     reset_signals()?;
     let listener = listen_in_current_dir()?;
@@ -160,6 +162,10 @@ fn run(work_dir: &Path, policy: AgentLoss, shared: Option<&Path>) -> io::Result<
     // Only now: whoever finds the socket must find the launcher. The lock is still ours.
     let _ = std::fs::remove_file(work_dir.join(SOCKET_NAME));
     log("launcher ended");
+    if let Some(share) = share {
+        let others = if server.died_with_agent() { AGENT_DIES_WITHIN } else { Duration::ZERO };
+        share.leave(others);
+    }
     result
 }
 
