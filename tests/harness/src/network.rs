@@ -7,11 +7,14 @@
 //! ```
 //! The hub is a namespace too, so nothing of this touches the real network, and every cluster can use the same addresses.
 
+use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
 
+use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -104,6 +107,17 @@ impl Machine {
     /// The file that stands for its network namespace.
     pub fn namespace_path(&self) -> PathBuf {
         PathBuf::from("/run/netns").join(&self.namespace)
+    }
+
+    /// What `look` sees from within its network.
+    pub fn from_within<T: Send>(&self, look: impl FnOnce() -> T + Send) -> T {
+        let namespace = File::open(self.namespace_path()).expect("a machine's namespace lasts as long as the machine");
+        // A thread of its own goes there, and ends there.
+        let look = || {
+            setns(&namespace, CloneFlags::CLONE_NEWNET).expect("root may enter a namespace");
+            look()
+        };
+        thread::scope(|scope| scope.spawn(look).join()).expect("it says so itself")
     }
 
     fn ip(&self, batch: &str) {

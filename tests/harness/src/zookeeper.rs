@@ -1,8 +1,8 @@
-//! Real ZooKeeper servers on loopback: one, or an ensemble of three.
+//! Real ZooKeeper servers: one or an ensemble of three on loopback, or one on each of some machines.
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -11,8 +11,11 @@ use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use crate::jars::{self, Jar};
+use crate::network::Machine;
 use crate::{Cmd, Running, Skip, packages, poll};
 
+/// On a machine of its own.
+const CLIENT_PORT: u16 = 2181;
 /// In milliseconds: sessions last at least two, and servers miss each other after ten.
 const TICK: u32 = 500;
 /// A loaded machine starts Java slowly.
@@ -28,6 +31,8 @@ pub struct ZooKeeper {
 }
 
 struct Server {
+    /// Where it runs, if that isn't here.
+    machine: Option<Machine>,
     client: SocketAddr,
     config: PathBuf,
     running: Option<Running>,
@@ -55,6 +60,21 @@ impl ZooKeeper {
         Ok(all)
     }
 
+    /// An ensemble that has a leader, with a server on each of these.
+    ///
+    /// # Errors
+    /// As for [`single`](Self::single).
+    pub fn on(machines: &[Machine]) -> Result<ZooKeeper, Skip> {
+        let places = machines.iter().map(|machine| {
+            let ip = machine.address.parse().expect("it is an address");
+            (Some(machine.clone()), SocketAddr::new(ip, CLIENT_PORT))
+        });
+        let mut all = ZooKeeper::of(places.collect())?;
+        (0..machines.len()).for_each(|server| all.launch(server));
+        all.wait_until_ready();
+        Ok(all)
+    }
+
     /// One server that doesn't run yet.
     ///
     /// # Errors
@@ -63,35 +83,42 @@ impl ZooKeeper {
         ZooKeeper::prepared(1)
     }
 
-    fn prepared(count: usize) -> Result<ZooKeeper, Skip> {
+    fn prepared(count: u16) -> Result<ZooKeeper, Skip> {
+        let (ip, port) = fresh_place();
+        ZooKeeper::of((0..count).map(|number| (None, SocketAddr::new(ip, port + number))).collect())
+    }
+
+    fn of(places: Vec<(Option<Machine>, SocketAddr)>) -> Result<ZooKeeper, Skip> {
         let class_path = jars::class_path("zookeeper-3.9.4", JARS)?;
         let folder = tempfile::tempdir().expect("the folder for temporary files is writable");
-        let (ip, port) = fresh_place();
-        let servers = (0..count as u16).map(|number| Server {
-            client: SocketAddr::new(ip.parse().expect("it is an address"), port + number),
+        let servers = places.into_iter().enumerate().map(|(number, (machine, client))| Server {
+            machine,
+            client,
             config: folder.path().join(number.to_string()).join("zoo.cfg"),
             running: None,
         });
         let all = ZooKeeper { servers: servers.collect(), folder, class_path };
-        all.configure(&ip, port + 10);
+        all.configure();
         Ok(all)
     }
 
-    fn configure(&self, ip: &str, first_port: u16) {
-        let count = self.servers.len();
-        let peers: String = (0..count as u16)
-            .map(|number| format!("server.{}={ip}:{}:{}\n", number + 1, first_port + number, first_port + 10 + number))
-            .collect();
+    fn configure(&self) {
+        let peer = |(number, server): (usize, &Server)| {
+            let (ip, port) = (server.client.ip(), server.client.port());
+            format!("server.{}={ip}:{}:{}\n", number + 1, port + 10, port + 20)
+        };
+        let peers: String = self.servers.iter().enumerate().map(peer).collect();
         for (number, server) in self.servers.iter().enumerate() {
             let folder = server.config.parent().expect("it has a folder");
             fs::create_dir_all(folder).expect("our folder");
             fs::write(folder.join("myid"), (number + 1).to_string()).expect("our folder");
             let text = format!(
-                "tickTime={TICK}\nmaxSessionTimeout=60000\ninitLimit=20\nsyncLimit=10\ndataDir={}\nclientPort={}\nclientPortAddress={ip}\nadmin.enableServer=false\n\
+                "tickTime={TICK}\nmaxSessionTimeout=60000\ninitLimit=20\nsyncLimit=10\ndataDir={}\nclientPort={}\nclientPortAddress={}\nadmin.enableServer=false\n\
                  4lw.commands.whitelist=*\n{}",
                 folder.display(),
                 server.client.port(),
-                if count > 1 { &peers } else { "" }
+                server.client.ip(),
+                if self.servers.len() > 1 { &peers } else { "" }
             );
             fs::write(&server.config, text).expect("our folder");
         }
@@ -162,6 +189,13 @@ impl ZooKeeper {
         }
     }
 
+    /// Starts those that don't run, with what they have kept, and doesn't wait until they serve.
+    pub fn launch_missing(&mut self) {
+        let missing: Vec<usize> =
+            (0..self.servers.len()).filter(|server| self.servers[*server].running.is_none()).collect();
+        missing.into_iter().for_each(|server| self.launch(server));
+    }
+
     fn launch(&mut self, number: usize) {
         let server = &mut self.servers[number];
         assert!(server.running.is_none(), "server {number} runs already");
@@ -171,6 +205,10 @@ impl ZooKeeper {
             .args(["-Xmx64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", &self.class_path, main])
             .arg(&server.config)
             .limit(RUNS_AT_MOST);
+        let command = match &server.machine {
+            Some(machine) => command.on(machine),
+            None => command,
+        };
         server.running = Some(command.start());
     }
 
@@ -187,21 +225,29 @@ impl ZooKeeper {
 
     /// What a server answers to one of ZooKeeper's words of four letters.
     pub fn ask(&self, server: usize, word: &str) -> Option<String> {
-        let mut stream = TcpStream::connect_timeout(&self.servers[server].client, ANSWERS_WITHIN).ok()?;
-        stream.set_read_timeout(Some(ANSWERS_WITHIN)).ok()?;
-        stream.write_all(word.as_bytes()).ok()?;
-        let mut said = String::new();
-        stream.read_to_string(&mut said).ok()?;
-        Some(said)
+        let Server { machine, client, .. } = &self.servers[server];
+        match machine {
+            Some(machine) => machine.from_within(|| said(client, word)),
+            None => said(client, word),
+        }
     }
 }
 
+fn said(client: &SocketAddr, word: &str) -> Option<String> {
+    let mut stream = TcpStream::connect_timeout(client, ANSWERS_WITHIN).ok()?;
+    stream.set_read_timeout(Some(ANSWERS_WITHIN)).ok()?;
+    stream.write_all(word.as_bytes()).ok()?;
+    let mut said = String::new();
+    stream.read_to_string(&mut said).ok()?;
+    Some(said)
+}
+
 /// An address and a port that no other test has: each process has addresses of its own, away from those that the kernel picks.
-fn fresh_place() -> (String, u16) {
+fn fresh_place() -> (IpAddr, u16) {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let [_, a, b, c] = (std::process::id() & 0x003f_ffff).to_be_bytes();
     let port = 20_000 + COUNT.fetch_add(1, Ordering::Relaxed) * 40;
-    (format!("127.{}.{b}.{c}", 64 + a), u16::try_from(port).expect("a test program starts a few"))
+    (IpAddr::from([127, 64 + a, b, c]), u16::try_from(port).expect("a test program starts a few"))
 }
 
 /// What a server needs of its release.

@@ -1,23 +1,25 @@
 //! `cargo xtask chaos`: a cluster of real processes among faults, and a comparison of what ran with what was reported.
 //!
 //! ```text
-//! seed ─▶ plan ─▶ faults ─▶ machines (a master, four agents with their launchers)
+//! seed ─▶ plan ─▶ faults ─▶ machines (three with a master and a ZooKeeper server, four with an agent and its launcher)
 //!                              ▲  │
 //!            commands ─────────┘  └─▶ tasks ─▶ records
 //!               └─ exit codes ───▶ compare ◀──────┘
 //! ```
 //! Every task writes a record of its own where all machines see it. No fault here may lose a task: none outlasts the patience of a
-//! master with an agent, and agents come back to what they ran.
+//! master with an agent, and agents come back to what they ran. Only how a task ends whose launcher was killed can't be known: commands
+//! that a killed launcher excuses are counted apart.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::{Arg, ArgMatches, Command, value_parser};
-use harness::{Cmd, Running};
+use harness::{Cmd, Mpi, Running, Skip, programs};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
 use crate::workspace::{self, Profile};
@@ -26,11 +28,10 @@ mod machines;
 mod plan;
 mod records;
 
-use machines::Machines;
-use plan::Step;
+use machines::{AGENTS, MASTERS, Machines};
+use plan::{Fault, Step};
 use records::{Ended, Told};
 
-const AGENTS: u8 = 4;
 /// How long commands may take to end after everything is well again.
 const SETTLED_WITHIN: Duration = Duration::from_secs(120);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -39,6 +40,9 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(24 * 3600);
 
 /// What is run over and over: tasks of a command, and how many seconds each takes.
 const LOADS: &[(usize, &str)] = &[(4, "0.2"), (2, "3"), (1, "15")];
+/// The same of an MPI job.
+const RANKS: &str = "4";
+const MPI_SECONDS: &str = "10";
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
@@ -62,51 +66,68 @@ pub fn run(matches: &ArgMatches) -> Result<bool> {
     let [minutes, seed] = ["minutes", "seed"].map(|name| *matches.get_one::<u64>(name).expect("it has a default"));
     workspace::build(Profile::Dev)?;
     heed_interrupts()?;
-    let mut machines = match Machines::start(AGENTS)? {
-        Ok(machines) => machines,
+    let start = || -> Result<Result<_, Skip>> {
+        let program = match Mpi::mpich() {
+            Ok(mpi) => programs::compiled(&mpi, "rounds"),
+            Err(skip) => return Ok(Err(skip)),
+        };
+        Ok(Machines::start()?.map(|machines| (machines, program)))
+    };
+    let (mut machines, program) = match start()? {
+        Ok(parts) => parts,
         Err(skip) => {
             skip.tell();
             return Ok(true);
         }
     };
-    let steps = plan::plan(seed, AGENTS.into(), Duration::from_secs(60 * minutes));
+    let steps = plan::plan(seed, AGENTS, MASTERS, Duration::from_secs(60 * minutes));
     println!("seed {seed}: {} faults in {minutes} minutes; files in {}", steps.len(), machines.home.folder().display());
     let records = machines.home.work().join("records");
     std::fs::create_dir(&records).context("make the folder for records")?;
-    let load = Load::new(&machines);
+    let load = Load::new(&machines, program);
     let (injected, survived) = thread::scope(|scope| {
         for (worker, (tasks, seconds)) in LOADS.iter().enumerate() {
             let load = &load;
-            scope.spawn(move || load.go_on(worker, *tasks, seconds));
+            scope.spawn(move || load.go_on(worker, *tasks, |load, command| load.tasks(command, *tasks, seconds)));
         }
-        let injected = inject(&mut machines, &steps);
+        scope.spawn(|| load.go_on(LOADS.len(), 0, |load, _| load.mpi_job()));
+        let injected = inject(&mut machines, &steps, &load.launchers_killed);
+        let settled = injected.and_then(|injected| machines.wait_until_whole().map(|()| injected));
         load.over.store(true, Ordering::Release);
-        (injected, machines.check())
+        (settled, machines.check())
     });
     if INTERRUPTED.load(Ordering::Acquire) {
         eprintln!("interrupted: nothing is compared");
         return Ok(false);
     }
     survived?;
-    report(&injected, &load.told.into_inner().unwrap_or_else(PoisonError::into_inner), &records, machines)
+    report(&injected?, &load.told.into_inner().unwrap_or_else(PoisonError::into_inner), &records, machines)
 }
 
 /// Carries the plan out, and counts.
-fn inject(machines: &mut Machines, steps: &[Step]) -> BTreeMap<&'static str, usize> {
+fn inject(
+    machines: &mut Machines,
+    steps: &[Step],
+    launchers_killed: &AtomicUsize,
+) -> Result<BTreeMap<&'static str, usize>> {
     let mut injected = BTreeMap::new();
     for Step { after, fault, lasts } in steps {
-        if !pause(*after) {
+        if !pause(*after, machines)? {
             break;
         }
-        machines.begin(*fault);
-        let goes_on = pause(*lasts);
+        if matches!(fault, Fault::KillLauncher(_)) {
+            // Before it is killed: a command may end at once.
+            launchers_killed.fetch_add(1, Ordering::AcqRel);
+        }
+        let begun = machines.begin(*fault);
+        let goes_on = pause(*lasts, machines)?;
         machines.heal(*fault);
-        *injected.entry(fault.kind()).or_default() += 1;
+        *injected.entry(fault.kind()).or_default() += usize::from(begun);
         if !goes_on {
             break;
         }
     }
-    injected
+    Ok(injected)
 }
 
 fn report(
@@ -120,7 +141,10 @@ fn report(
     for (kind, count) in injected {
         println!("{count:6}  {kind}");
     }
-    println!("{:6}  commands, {} tasks started", told.len(), records.len());
+    println!("{:6}  masters that gave the lead up by themselves, and were started again", machines.resigned);
+    let jobs = told.iter().filter(|told| told.tasks == 0).count();
+    println!("{:6}  commands, {} tasks started; {jobs} of them MPI jobs", told.len(), records.len());
+    println!("{:6}  commands that a killed launcher excuses", findings.excused.len());
     let mut holds = true;
     for (what, ids) in findings.counts() {
         println!("{:6}  {what}", ids.len());
@@ -151,60 +175,86 @@ struct Load {
     commands: Box<dyn Fn(&str) -> Cmd + Send + Sync>,
     script: String,
     records: String,
+    mpi_program: PathBuf,
+    /// How many, up to now.
+    launchers_killed: AtomicUsize,
     over: AtomicBool,
     told: Mutex<Vec<Told>>,
 }
 
 impl Load {
-    fn new(machines: &Machines) -> Self {
+    fn new(machines: &Machines, mpi_program: PathBuf) -> Self {
         let script = machines.home.script("task", records::SCRIPT).display().to_string();
         let records = machines.home.work().join("records").display().to_string();
         Self {
             commands: Box::new(machines.commands()),
             script,
             records,
+            mpi_program,
+            launchers_killed: AtomicUsize::new(0),
             over: AtomicBool::new(false),
             told: Mutex::default(),
         }
     }
 
-    fn go_on(&self, worker: usize, tasks: usize, seconds: &str) {
+    /// One after the other until all is over; `run` gets the number of each.
+    fn go_on(&self, worker: usize, tasks: usize, run: impl Fn(&Load, usize) -> Ended) {
         for turn in 0.. {
             if self.over.load(Ordering::Acquire) {
                 return;
             }
-            let command = turn * LOADS.len() + worker;
-            let (count, number) = (tasks.to_string(), command.to_string());
-            let cmd = (self.commands)("run").args(["--count", &count, "--cpus", "0.1", "--mem", "16", "--"]);
-            let running = cmd.args([&self.script, &self.records, &number]).arg(seconds).limit(COMMAND_LIMIT).start();
-            let told = Told { command, tasks, ended: self.wait(running) };
-            self.told.lock().unwrap_or_else(PoisonError::into_inner).push(told);
+            let command = turn * (LOADS.len() + 1) + worker;
+            let before = self.launchers_killed.load(Ordering::Acquire);
+            let ended = run(self, command);
+            let excused = self.launchers_killed.load(Ordering::Acquire) != before;
+            self.told.lock().unwrap_or_else(PoisonError::into_inner).push(Told { command, tasks, ended, excused });
         }
     }
 
-    /// For its end, or until it has had all the time in the world.
-    fn wait(&self, mut running: Running) -> Ended {
+    fn tasks(&self, command: usize, tasks: usize, seconds: &str) -> Ended {
+        let cmd = (self.commands)("run").args(["--count", &tasks.to_string(), "--cpus", "0.1", "--mem", "16", "--"]);
+        let cmd = cmd.args([&self.script, &self.records, &command.to_string()]).arg(seconds);
+        self.wait(cmd.limit(COMMAND_LIMIT).start()).0
+    }
+
+    /// Ends well only if all ranks have met in every round.
+    fn mpi_job(&self) -> Ended {
+        let cmd =
+            (self.commands)("run-mpi").args(["-n", RANKS, "--ntasks-per-node", "1", "-c", "1", "--mem-per-rank", "64"]);
+        match self.wait(cmd.arg(&self.mpi_program).arg(MPI_SECONDS).limit(COMMAND_LIMIT).start()) {
+            (Ended::Code(Some(0)), said) if !said.contains("agreed in every round") => Ended::Code(None),
+            (ended, _) => ended,
+        }
+    }
+
+    /// For its end, and what it has printed, or until it has had all the time in the world.
+    fn wait(&self, mut running: Running) -> (Ended, String) {
         let mut well_since = None;
         while !running.has_ended() {
             if self.over.load(Ordering::Acquire) {
                 let since: Instant = *well_since.get_or_insert_with(Instant::now);
                 if since.elapsed() > SETTLED_WITHIN || INTERRUPTED.load(Ordering::Acquire) {
-                    return Ended::Never;
+                    return (Ended::Never, String::new());
                 }
             }
             thread::sleep(LOOK_AGAIN);
         }
-        Ended::Code(running.wait().code)
+        let ended = running.wait();
+        if ended.code != Some(0) {
+            eprintln!("a command has ended with {:?}: {}", ended.code, ended.stderr.trim());
+        }
+        (Ended::Code(ended.code), ended.stdout)
     }
 }
 
-/// Whether it may go on afterwards.
-fn pause(length: Duration) -> bool {
+/// Looks after the machines meanwhile. Whether it may go on afterwards.
+fn pause(length: Duration, machines: &mut Machines) -> Result<bool> {
     let until = Instant::now() + length;
     while Instant::now() < until && !INTERRUPTED.load(Ordering::Acquire) {
+        machines.tend()?;
         thread::sleep(LOOK_AGAIN);
     }
-    !INTERRUPTED.load(Ordering::Acquire)
+    Ok(!INTERRUPTED.load(Ordering::Acquire))
 }
 
 /// Ctrl-C ends it like the end of the plan: with everything that it has started.

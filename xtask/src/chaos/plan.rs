@@ -5,15 +5,23 @@ use std::time::Duration;
 /// What happens to a process or a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
-    /// The master is killed, and started again after a while.
-    KillMaster,
-    /// The master stands still for a while.
-    PauseMaster,
+    /// The master of that index is killed, and started again after a while.
+    KillMaster(usize),
+    /// It stands still for a while, and mostly loses its session by that.
+    PauseMaster(usize),
+    /// The ZooKeeper server of that index is killed, and started again after a while.
+    KillZooKeeper(usize),
+    /// The same of whichever leads the ensemble then.
+    KillZooKeeperLeader,
+    /// It stands still for a while.
+    PauseZooKeeper(usize),
     /// The agent of that index is killed, and started again after a while; its tasks should run on.
     KillAgent(usize),
     /// The agent's process stands still for a while.
     PauseAgent(usize),
-    /// The machine of that index reaches nobody for a while.
+    /// The launcher of the agent of that index is killed: how what it launched ends, nobody can know.
+    KillLauncher(usize),
+    /// The machine of that index, of an agent or of a master, reaches nobody for a while.
     Partition(usize),
 }
 
@@ -29,30 +37,38 @@ impl Fault {
     /// Without saying which one of its kind.
     pub fn kind(self) -> &'static str {
         match self {
-            Fault::KillMaster => "master killed",
-            Fault::PauseMaster => "master paused",
+            Fault::KillMaster(_) => "master killed",
+            Fault::PauseMaster(_) => "master paused",
+            Fault::KillZooKeeper(_) => "ZooKeeper server killed",
+            Fault::KillZooKeeperLeader => "ZooKeeper's leader killed",
+            Fault::PauseZooKeeper(_) => "ZooKeeper server paused",
             Fault::KillAgent(_) => "agent killed",
             Fault::PauseAgent(_) => "agent paused",
+            Fault::KillLauncher(_) => "launcher killed",
             Fault::Partition(_) => "machine cut off",
         }
     }
 }
 
 /// Faults for so long. None lasts until an agent is given up: all of them have to be survived.
-pub fn plan(seed: u64, agents: usize, whole: Duration) -> Vec<Step> {
+pub fn plan(seed: u64, agents: usize, masters: usize, whole: Duration) -> Vec<Step> {
     let mut chance = Chance(seed);
     let mut steps = Vec::new();
     let mut left = whole;
     loop {
         let after = Duration::from_millis(chance.between(1_000, 5_000));
         let lasts = Duration::from_millis(chance.between(500, 8_000));
-        let agent = chance.between(0, agents as u64) as usize;
-        let fault = match chance.between(0, 5) {
-            0 => Fault::KillMaster,
-            1 => Fault::PauseMaster,
-            2 => Fault::KillAgent(agent),
-            3 => Fault::PauseAgent(agent),
-            _ => Fault::Partition(agent),
+        let mut one_of = |count: usize| chance.between(0, count as u64) as usize;
+        let fault = match one_of(10) {
+            0 | 1 => Fault::KillMaster(one_of(masters)),
+            2 => Fault::PauseMaster(one_of(masters)),
+            3 => Fault::KillZooKeeper(one_of(masters)),
+            4 => Fault::KillZooKeeperLeader,
+            5 => Fault::PauseZooKeeper(one_of(masters)),
+            6 => Fault::KillAgent(one_of(agents)),
+            7 => Fault::PauseAgent(one_of(agents)),
+            8 => Fault::KillLauncher(one_of(agents)),
+            _ => Fault::Partition(one_of(agents + masters)),
         };
         match left.checked_sub(after + lasts) {
             Some(rest) => left = rest,
@@ -83,11 +99,11 @@ mod tests {
 
     #[test]
     fn a_seed_gives_one_plan_and_another_seed_another() {
-        let of = |seed| plan(seed, 4, Duration::from_secs(600));
+        let of = |seed| plan(seed, 4, 3, Duration::from_secs(600));
         assert_eq!(of(7), of(7));
         assert_ne!(of(7), of(8));
         let kinds: BTreeSet<_> = of(7).iter().map(|step| step.fault.kind()).collect();
-        assert_eq!(kinds.len(), 5);
+        assert_eq!(kinds.len(), 9);
         let whole: Duration = of(7).iter().map(|step| step.after + step.lasts).sum();
         assert!(whole <= Duration::from_secs(600));
     }

@@ -27,6 +27,8 @@ pub struct Told {
     pub command: usize,
     pub tasks: usize,
     pub ended: Ended,
+    /// A launcher was killed while it ran: then nobody can tell how tasks ended, and it may say that some are lost.
+    pub excused: bool,
 }
 
 /// A task's own record.
@@ -45,6 +47,8 @@ pub struct Findings {
     pub never_seen: Vec<String>,
     /// The command was told that a task was lost or failed, and nothing had happened that may lose one.
     pub failed: Vec<String>,
+    /// The same where a launcher was killed meanwhile, which excuses that.
+    pub excused: Vec<String>,
 }
 
 impl Findings {
@@ -86,6 +90,7 @@ pub fn compare(told: &[Told], records: &BTreeMap<String, Record>) -> Findings {
         match told.ended {
             Ended::Code(Some(0)) if done < told.tasks => findings.without_record.push(name),
             Ended::Code(Some(0)) => {}
+            Ended::Code(_) if told.excused => findings.excused.push(name),
             Ended::Code(_) => findings.failed.push(format!("{name}, {:?}", told.ended)),
             Ended::Never if done < told.tasks => findings.without_end.push(name),
             Ended::Never => findings.never_seen.push(name),
@@ -101,17 +106,26 @@ mod tests {
     #[test]
     fn each_kind_of_difference_is_found() {
         let record = |starts, ends| Record { starts, ends };
-        let names = ["1.a", "2.a", "3.a", "4.a", "5.a", "11.a"].map(str::to_string);
-        let all = [record(1, 1), record(2, 1), record(1, 0), record(1, 1), record(1, 0), record(1, 1)];
+        let names = ["1.a", "2.a", "3.a", "4.a", "5.a", "11.a", "12.a"].map(str::to_string);
+        let all = [record(1, 1), record(2, 1), record(1, 0), record(1, 1), record(1, 0), record(1, 1), record(1, 0)];
         let records = names.into_iter().zip(all).collect();
         let code = |code| Ended::Code(Some(code));
-        let ended = [(1, code(0)), (2, code(0)), (3, code(0)), (4, Ended::Never), (5, Ended::Never), (11, code(1))];
-        let told = ended.map(|(command, ended)| Told { command, tasks: 1, ended });
+        let ended = [
+            (1, code(0)),
+            (2, code(0)),
+            (3, code(0)),
+            (4, Ended::Never),
+            (5, Ended::Never),
+            (11, code(1)),
+            (12, code(1)),
+        ];
+        let told = ended.map(|(command, ended)| Told { command, tasks: 1, ended, excused: command == 12 });
         let findings = compare(&told, &records);
         assert_eq!(findings.started_twice, ["2.a (2 starts)"]);
         assert!(findings.without_record[0].starts_with("command 3:") && findings.without_record.len() == 1);
         assert!(findings.never_seen[0].starts_with("command 4:") && findings.never_seen.len() == 1);
         assert!(findings.without_end[0].starts_with("command 5:") && findings.without_end.len() == 1);
         assert!(findings.failed[0].starts_with("command 11:") && findings.failed.len() == 1);
+        assert!(findings.excused[0].starts_with("command 12:") && findings.excused.len() == 1);
     }
 }

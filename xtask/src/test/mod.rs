@@ -34,6 +34,8 @@ enum Action {
     Integration,
     /// The same; its tests take turns, and let others have theirs while they wait.
     Turns,
+    /// Faults among real processes, for so many minutes.
+    Chaos(&'static str),
 }
 
 const STEPS: &[Step] = &[
@@ -83,6 +85,7 @@ const STEPS: &[Step] = &[
     Step { name: "masters", action: Action::Integration },
     Step { name: "units", action: Action::Integration },
     Step { name: "mpi", action: Action::Turns },
+    Step { name: "chaos", action: Action::Chaos("2") },
 ];
 
 /// What takes minutes, or is no test but must go on working: only with `--all`, or by name.
@@ -137,12 +140,13 @@ fn chosen(all: bool, filter: &[String]) -> Result<(Vec<&'static Step>, Option<&s
         [] => Ok((STEPS.iter().collect(), None)),
         [first, rest @ ..] if rest.len() < 2 => match named(first) {
             Some(step) => {
-                let build =
-                    matches!(step.action, Action::Integration | Action::Turns).then(|| named("build")).flatten();
+                let build = matches!(step.action, Action::Integration | Action::Turns | Action::Chaos(_))
+                    .then(|| named("build"))
+                    .flatten();
                 Ok((build.into_iter().chain([step]).collect(), rest.first().map(String::as_str)))
             }
             None if rest.is_empty() => {
-                let reports = |step: &&Step| !matches!(step.action, Action::Check(_));
+                let reports = |step: &&Step| !matches!(step.action, Action::Check(_) | Action::Chaos(_));
                 Ok((STEPS.iter().filter(reports).collect(), Some(first)))
             }
             None => {
@@ -160,6 +164,10 @@ fn carry_out(step: &Step, all: bool, name: Option<&str>, skips: &Path) -> Result
         Action::Tests(arguments) => cargo_test::run(arguments, all, name, skips)?,
         Action::Integration => {
             cargo_test::run_real(&["--package", "mesos-tests", "--test", step.name], all, name, skips)?
+        }
+        Action::Chaos(minutes) => {
+            let mut chaos = workspace::cargo(&["xtask", "chaos", "--minutes", minutes]);
+            Totals::of_check(workspace::run(chaos.env(harness::skip::SKIPS_FILE_VARIABLE, skips)))
         }
         Action::Turns => {
             let threads = ["--config", "env.RUST_TEST_THREADS='6'"];
