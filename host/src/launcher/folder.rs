@@ -87,16 +87,13 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("shared");
         std::fs::create_dir(&path).unwrap();
-        let dying = SharedFolder::share(&path).unwrap();
+        let mut dying = SharedFolder::share(&path).unwrap();
         let last = SharedFolder::share(&path).unwrap();
         thread::scope(|scope| {
-            scope.spawn(move || {
-                thread::sleep(Duration::from_millis(100));
-                // What the end of a process does: the lock goes, and nothing else happens.
-                let mut dying = dying;
-                drop(dying.share.take());
-            });
-            last.leave(Duration::from_secs(60));
+            let leaving = scope.spawn(|| last.leave(Duration::from_secs(60)));
+            assert!(!leaving.is_finished() && path.exists(), "it waits for the other share");
+            // What the end of a process does: the lock goes, and nothing else happens.
+            drop(dying.share.take());
         });
         assert!(!path.exists());
     }
