@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 use crate::election::CoordinatorError;
 use crate::registry::Operation;
@@ -83,6 +83,11 @@ impl Recorder {
         let Some(writing) = &mut self.writing else { return std::future::pending().await };
         let written = writing.await;
         self.writing = None;
-        written.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+        match written.map_err(JoinError::try_into_panic) {
+            Ok(written) => written,
+            Err(Ok(panic)) => std::panic::resume_unwind(panic),
+            // The runtime ends, and this with it.
+            Err(Err(_cancelled)) => std::future::pending().await,
+        }
     }
 }
