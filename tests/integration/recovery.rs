@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use harness::processes::Process;
 use harness::{Cluster, Mpi, Running, or_skip, poll, programs};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -59,8 +60,7 @@ impl Env {
     }
 
     fn launcher(&self) -> Option<i32> {
-        let of = |process: &harness::processes::Process| process.command.starts_with("mesos-launcher");
-        self.cluster.home.processes().into_iter().find(of).map(|process| process.pid)
+        self.cluster.home.processes().into_iter().find(Process::is_launcher).map(|process| process.pid)
     }
 
     /// The processes of a program, in order.
@@ -214,8 +214,7 @@ fn a_local_cluster_that_lost_its_launchers_leaves_nothing_behind() {
     let cluster = Cluster::up(1);
     let mut running = cluster.mesos(["run", "--", "sh", "-c", "echo up; sleep 600 & wait"]).start();
     running.wait_for_lines(1, "its first line", |line| line == "up");
-    let is_launcher = |process: &harness::processes::Process| process.command.starts_with("mesos-launcher");
-    let launcher = cluster.home.processes().into_iter().find(is_launcher).expect("one runs").pid;
+    let launcher = cluster.home.processes().into_iter().find(Process::is_launcher).expect("one runs").pid;
     kill(Pid::from_raw(launcher), Signal::SIGKILL).expect("it is ours");
     cluster.stop_and_assert_nothing_left();
 }

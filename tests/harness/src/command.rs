@@ -96,8 +96,7 @@ impl Cmd {
 
     /// Runs on that machine: in its network namespace, and under its host name.
     pub fn on(mut self, machine: &Machine) -> Cmd {
-        let namespace =
-            File::open(machine.namespace_path()).expect("a machine's namespace lasts as long as the machine");
+        let namespace = machine.namespace();
         let hostname = OsString::from(&machine.hostname);
         let enter = move || {
             setns(&namespace, CloneFlags::CLONE_NEWNET)?;

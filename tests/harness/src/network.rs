@@ -109,9 +109,14 @@ impl Machine {
         PathBuf::from("/run/netns").join(&self.namespace)
     }
 
+    /// Open: to enter it.
+    pub(crate) fn namespace(&self) -> File {
+        File::open(self.namespace_path()).expect("a machine's namespace lasts as long as the machine")
+    }
+
     /// What `look` sees from within its network.
     pub fn from_within<T: Send>(&self, look: impl FnOnce() -> T + Send) -> T {
-        let namespace = File::open(self.namespace_path()).expect("a machine's namespace lasts as long as the machine");
+        let namespace = self.namespace();
         // A thread of its own goes there, and ends there.
         let look = || {
             setns(&namespace, CloneFlags::CLONE_NEWNET).expect("root may enter a namespace");

@@ -19,6 +19,13 @@ pub struct Process {
     pub command: String,
 }
 
+impl Process {
+    /// Whether it is the launcher of some agent.
+    pub fn is_launcher(&self) -> bool {
+        self.command.starts_with("mesos-launcher")
+    }
+}
+
 /// All processes whose arguments, environment, working directory, program or open files name `needle`, except this one.
 /// A zombie shows none of these and is not found.
 pub fn naming(needle: &str) -> Vec<Process> {

@@ -55,7 +55,7 @@ impl ZooKeeper {
     /// As for [`single`](Self::single).
     pub fn ensemble() -> Result<ZooKeeper, Skip> {
         let mut all = ZooKeeper::prepared(3)?;
-        (0..3).for_each(|server| all.launch(server));
+        all.launch_missing();
         all.wait_until_ready();
         Ok(all)
     }
@@ -70,7 +70,7 @@ impl ZooKeeper {
             (Some(machine.clone()), SocketAddr::new(ip, CLIENT_PORT))
         });
         let mut all = ZooKeeper::of(places.collect())?;
-        (0..machines.len()).for_each(|server| all.launch(server));
+        all.launch_missing();
         all.wait_until_ready();
         Ok(all)
     }
@@ -142,10 +142,7 @@ impl ZooKeeper {
     /// Starts a server that doesn't run, with what it has kept, and waits until it serves.
     pub fn start(&mut self, server: usize) {
         self.launch(server);
-        poll::until(READY_WITHIN, "a ZooKeeper server that serves", || {
-            self.assert_alive(server);
-            self.mode(server)
-        });
+        self.wait_until_serving(server);
     }
 
     /// Ends it as a failing machine does.
@@ -181,12 +178,16 @@ impl ZooKeeper {
     pub fn wait_until_ready(&mut self) {
         for server in 0..self.servers.len() {
             if self.servers[server].running.is_some() {
-                poll::until(READY_WITHIN, "a ZooKeeper server that serves", || {
-                    self.assert_alive(server);
-                    self.mode(server)
-                });
+                self.wait_until_serving(server);
             }
         }
+    }
+
+    fn wait_until_serving(&mut self, server: usize) {
+        poll::until(READY_WITHIN, "a ZooKeeper server that serves", || {
+            self.assert_alive(server);
+            self.mode(server)
+        });
     }
 
     /// Starts those that don't run, with what they have kept, and doesn't wait until they serve.
