@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use harness::network::{Machine, Network};
-use harness::{Cmd, Mesos, Running, Skip, ZooKeeper, poll, processes};
+use harness::processes::{self, Process};
+use harness::{Cmd, Mesos, Running, Skip, ZooKeeper, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -68,7 +69,7 @@ impl Machines {
     pub fn begin(&mut self, fault: Fault) -> bool {
         match fault {
             // Killed by the harness when it is dropped.
-            Fault::KillMaster(master) => return self.masters[master].take().is_some(),
+            Fault::KillMaster(master) => drop(self.masters[master].take()),
             Fault::PauseMaster(master) => self.signal_master(master, Signal::SIGSTOP),
             Fault::KillZooKeeper(server) => self.zookeeper.kill(server),
             Fault::KillZooKeeperLeader => {
@@ -139,15 +140,12 @@ impl Machines {
     }
 
     fn signal_master(&self, master: usize, signal: Signal) {
-        if let Some(master) = &self.masters[master] {
-            master.signal(signal);
-        }
+        self.masters[master].as_ref().expect("one fault at a time").signal(signal);
     }
 
     fn kill_launcher(&self, agent: usize) -> bool {
         let folder = self.work_dir("agent", agent).display().to_string();
-        let is_launcher = |process: &processes::Process| process.command.starts_with("mesos-launcher");
-        let Some(launcher) = processes::naming(&folder).into_iter().find(is_launcher) else { return false };
+        let Some(launcher) = processes::naming(&folder).into_iter().find(Process::is_launcher) else { return false };
         kill(Pid::from_raw(launcher.pid), Signal::SIGKILL).is_ok()
     }
 

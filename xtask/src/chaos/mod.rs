@@ -66,13 +66,6 @@ pub fn run(matches: &ArgMatches) -> Result<bool> {
     let [minutes, seed] = ["minutes", "seed"].map(|name| *matches.get_one::<u64>(name).expect("it has a default"));
     workspace::build(Profile::Dev)?;
     heed_interrupts()?;
-    let start = || -> Result<Result<_, Skip>> {
-        let program = match Mpi::mpich() {
-            Ok(mpi) => programs::compiled(&mpi, "rounds"),
-            Err(skip) => return Ok(Err(skip)),
-        };
-        Ok(Machines::start()?.map(|machines| (machines, program)))
-    };
     let (mut machines, program) = match start()? {
         Ok(parts) => parts,
         Err(skip) => {
@@ -88,12 +81,13 @@ pub fn run(matches: &ArgMatches) -> Result<bool> {
     let (injected, survived) = thread::scope(|scope| {
         for (worker, (tasks, seconds)) in LOADS.iter().enumerate() {
             let load = &load;
-            scope.spawn(move || load.go_on(worker, *tasks, |load, command| load.tasks(command, *tasks, seconds)));
+            scope.spawn(move || load.go_on(worker, *tasks, |command| load.tasks(command, *tasks, seconds)));
         }
-        scope.spawn(|| load.go_on(LOADS.len(), 0, |load, _| load.mpi_job()));
+        scope.spawn(|| load.go_on(LOADS.len(), 0, |_| load.mpi_job()));
+        // Also in a panic: the commands that run on would be waited for otherwise.
+        let _over = EndLoad(&load.over);
         let injected = inject(&mut machines, &steps, &load.launchers_killed);
         let settled = injected.and_then(|injected| machines.wait_until_whole().map(|()| injected));
-        load.over.store(true, Ordering::Release);
         (settled, machines.check())
     });
     if INTERRUPTED.load(Ordering::Acquire) {
@@ -102,6 +96,15 @@ pub fn run(matches: &ArgMatches) -> Result<bool> {
     }
     survived?;
     report(&injected?, &load.told.into_inner().unwrap_or_else(PoisonError::into_inner), &records, machines)
+}
+
+/// The machines and the program of the MPI jobs; why not, where a part can't be had.
+fn start() -> Result<Result<(Machines, PathBuf), Skip>> {
+    let program = match Mpi::mpich() {
+        Ok(mpi) => programs::compiled(&mpi, "rounds"),
+        Err(skip) => return Ok(Err(skip)),
+    };
+    Ok(Machines::start()?.map(|machines| (machines, program)))
 }
 
 /// Carries the plan out, and counts.
@@ -182,6 +185,15 @@ struct Load {
     told: Mutex<Vec<Told>>,
 }
 
+/// Ends the load when it is dropped.
+struct EndLoad<'a>(&'a AtomicBool);
+
+impl Drop for EndLoad<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 impl Load {
     fn new(machines: &Machines, mpi_program: PathBuf) -> Self {
         let script = machines.home.script("task", records::SCRIPT).display().to_string();
@@ -198,14 +210,14 @@ impl Load {
     }
 
     /// One after the other until all is over; `run` gets the number of each.
-    fn go_on(&self, worker: usize, tasks: usize, run: impl Fn(&Load, usize) -> Ended) {
+    fn go_on(&self, worker: usize, tasks: usize, run: impl Fn(usize) -> Ended) {
         for turn in 0.. {
             if self.over.load(Ordering::Acquire) {
                 return;
             }
             let command = turn * (LOADS.len() + 1) + worker;
             let before = self.launchers_killed.load(Ordering::Acquire);
-            let ended = run(self, command);
+            let ended = run(command);
             let excused = self.launchers_killed.load(Ordering::Acquire) != before;
             self.told.lock().unwrap_or_else(PoisonError::into_inner).push(Told { command, tasks, ended, excused });
         }

@@ -34,7 +34,7 @@ enum Action {
     Integration,
     /// The same; its tests take turns, and let others have theirs while they wait.
     Turns,
-    /// Faults among real processes, for so many minutes.
+    /// Faults among real processes, for so many minutes. Builds by itself what it runs.
     Chaos(&'static str),
 }
 
@@ -140,9 +140,8 @@ fn chosen(all: bool, filter: &[String]) -> Result<(Vec<&'static Step>, Option<&s
         [] => Ok((STEPS.iter().collect(), None)),
         [first, rest @ ..] if rest.len() < 2 => match named(first) {
             Some(step) => {
-                let build = matches!(step.action, Action::Integration | Action::Turns | Action::Chaos(_))
-                    .then(|| named("build"))
-                    .flatten();
+                let build =
+                    matches!(step.action, Action::Integration | Action::Turns).then(|| named("build")).flatten();
                 Ok((build.into_iter().chain([step]).collect(), rest.first().map(String::as_str)))
             }
             None if rest.is_empty() => {
